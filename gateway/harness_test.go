@@ -1,0 +1,267 @@
+package gateway
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+
+	"github.com/kafkaws/kafkaws/record"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience is how long a test waits for something that must happen.
+const patience = 20 * time.Second
+
+// fakeSource is a Kafka whose topics are fed by the test.
+type fakeSource struct {
+	mu      sync.Mutex
+	sinks   map[string]record.Sink
+	stopped chan string
+	// silent topics never start, as when no broker answers.
+	silent map[string]bool
+	resume chan string
+}
+
+func newFakeSource() *fakeSource {
+	return &fakeSource{
+		sinks: map[string]record.Sink{}, silent: map[string]bool{},
+		stopped: make(chan string, 100), resume: make(chan string, 100),
+	}
+}
+
+func (f *fakeSource) Read(topic string, sink record.Sink) record.Reading {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.sinks[topic] != nil {
+		panic("topic read twice: " + topic)
+	}
+	f.sinks[topic] = sink
+	if !f.silent[topic] {
+		sink.Started(map[int32]int64{0: 0})
+	}
+	return &fakeReading{f, topic}
+}
+
+func (f *fakeSource) Exists(context.Context, string) error { return nil }
+
+func (f *fakeSource) sink(topic string) record.Sink {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.sinks[topic]
+}
+
+// feed delivers values as records of a partition, from an offset on.
+func (f *fakeSource) feed(topic string, partition int32, first int64, values ...string) {
+	b := record.Batch{Partition: partition, Next: first + int64(len(values))}
+	for i, v := range values {
+		b.Records = append(b.Records, record.Record{Topic: topic, Partition: partition, Offset: first + int64(i), Value: []byte(v)})
+	}
+	f.sink(topic).Deliver(b)
+}
+
+type fakeReading struct {
+	source *fakeSource
+	topic  string
+}
+
+func (r *fakeReading) Resume() { r.source.resume <- r.topic }
+
+func (r *fakeReading) Stop() {
+	r.source.mu.Lock()
+	delete(r.source.sinks, r.topic)
+	r.source.mu.Unlock()
+	r.source.stopped <- r.topic
+}
+
+// fakeProducer answers as its test says.
+type fakeProducer struct {
+	publish func(r *record.Record, done func(record.Outcome)) error
+}
+
+func (p *fakeProducer) Publish(_ context.Context, r *record.Record, done func(record.Outcome)) error {
+	return p.publish(r, done)
+}
+
+// rawCodec sends values as they are, and publishes messages "topic value".
+type rawCodec struct{ binary bool }
+
+func (c rawCodec) Binary() bool { return c.binary }
+
+func (c rawCodec) Append(dst []byte, r *record.Record) ([]byte, error) {
+	if string(r.Value) == "unencodable" {
+		return nil, fmt.Errorf("refusing")
+	}
+	return append(dst, r.Value...), nil
+}
+
+func (c rawCodec) Decode(r *record.Record, _ bool, message []byte) (bool, error) {
+	if len(message) == 0 {
+		return false, nil
+	}
+	topic, value, ok := bytes.Cut(message, []byte(" "))
+	if !ok {
+		return false, fmt.Errorf("no topic")
+	}
+	*r = record.Record{Topic: string(topic), Partition: record.AnyPartition, Value: value}
+	return true, nil
+}
+
+// rig is a gateway on a TCP port.
+type rig struct {
+	t        *testing.T
+	source   *fakeSource
+	producer *fakeProducer
+	hub      *Hub
+	pool     *Pool
+	server   *httptest.Server
+	ended    chan int
+	encoding *Encoding
+	deflate  Deflate
+}
+
+func newRig(t *testing.T, configure func(*HubConfig, *PoolConfig)) *rig {
+	r := &rig{
+		t: t, source: newFakeSource(), ended: make(chan int, 10000),
+		producer: &fakeProducer{func(_ *record.Record, done func(record.Outcome)) error {
+			go done(record.Outcome{})
+			return nil
+		}},
+		encoding: &Encoding{ID: "raw", Codec: rawCodec{}},
+	}
+	hubCfg := HubConfig{Source: r.source, KeepReading: time.Hour, Buffer: 8 << 20, BufferTotal: 256 << 20}
+	poolCfg := PoolConfig{
+		Producer: r.producer, MaxMessageSize: 1 << 20, MaxInFlight: 256,
+		PingInterval: time.Hour, WriteTimeout: patience, Logger: zap.NewNop(),
+		Ended: func(code int) { r.ended <- code },
+	}
+	if configure != nil {
+		configure(&hubCfg, &poolCfg)
+	}
+	r.hub = NewHub(hubCfg)
+	poolCfg.Hub = r.hub
+	r.pool = NewPool(poolCfg)
+	r.server = httptest.NewServer(http.HandlerFunc(r.serve))
+	t.Cleanup(func() {
+		r.pool.Close()
+		<-r.pool.Done()
+		r.hub.Close()
+		r.server.Close()
+	})
+	return r
+}
+
+func (r *rig) serve(w http.ResponseWriter, req *http.Request) {
+	var topics []string
+	if v := req.URL.Query().Get("topics"); v != "" {
+		topics = strings.Split(v, ",")
+	}
+	encoding := r.encoding
+	if r.deflate.On {
+		encoding = &Encoding{ID: encoding.ID, Codec: encoding.Codec, Deflate: r.deflate}
+	}
+	s, err := r.pool.Open(req.Context(), SessionConfig{
+		Encoding: encoding, Topics: topics,
+		MayPublish: func(topic string) bool { return topic != "forbidden" },
+	})
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	up := websocket.Upgrader{ReadBufferSize: 512, EnableCompression: r.deflate.On}
+	shake := &rigHandshake{ResponseWriter: w}
+	shake.conn = s.Conn(func(response []byte) (net.Conn, []byte, error) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err == nil {
+			_, err = conn.Write(response)
+		}
+		return conn, nil, err
+	})
+	ws, err := up.Upgrade(shake, req, nil)
+	if err != nil {
+		r.t.Error(err)
+		s.Abort()
+		return
+	}
+	s.Serve(ws)
+}
+
+type rigHandshake struct {
+	http.ResponseWriter
+	conn net.Conn
+}
+
+func (h *rigHandshake) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return h.conn, bufio.NewReadWriter(bufio.NewReader(h.conn), bufio.NewWriter(h.conn)), nil
+}
+
+// dial connects a client that follows topics.
+func (r *rig) dial(topics ...string) *websocket.Conn {
+	r.t.Helper()
+	d := websocket.Dialer{EnableCompression: r.deflate.On}
+	ws, resp, err := d.Dial("ws"+strings.TrimPrefix(r.server.URL, "http")+"/?topics="+strings.Join(topics, ","), nil)
+	if err != nil {
+		r.t.Fatalf("dialling: %v (%+v)", err, resp)
+	}
+	_ = ws.SetReadDeadline(time.Now().Add(patience))
+	r.t.Cleanup(func() { ws.Close() })
+	return ws
+}
+
+// read returns the next message.
+func read(t *testing.T, ws *websocket.Conn) string {
+	t.Helper()
+	_, p, err := ws.ReadMessage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(p)
+}
+
+// readClose reads on until the connection ends and returns its close code.
+func readClose(t *testing.T, ws *websocket.Conn) (int, string) {
+	t.Helper()
+	for {
+		if _, _, err := ws.ReadMessage(); err != nil {
+			ce, ok := err.(*websocket.CloseError)
+			if !ok {
+				t.Fatalf("no close frame: %v", err)
+			}
+			return ce.Code, ce.Text
+		}
+	}
+}
+
+func (r *rig) awaitEnd() int {
+	r.t.Helper()
+	select {
+	case code := <-r.ended:
+		return code
+	case <-time.After(patience):
+		r.t.Fatal("the session did not end")
+		return 0
+	}
+}
+
+func numbered(n int, size int) []string {
+	out := make([]string, n)
+	pad := strings.Repeat("x", size)
+	for i := range out {
+		p, _ := json.Marshal(map[string]any{"i": i, "pad": pad})
+		out[i] = string(p)
+	}
+	return out
+}

@@ -1,0 +1,177 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/kafkaws/kafkaws/record"
+)
+
+// Errors of Pool.Open.
+var (
+	// ErrFull means that the pool has as many sessions as it may.
+	ErrFull = errors.New("too many sessions")
+	// ErrDraining means that the pool takes no more sessions.
+	ErrDraining = errors.New("no longer taking sessions")
+)
+
+// PoolConfig is what the sessions of a pool have in common. It does not change
+// while the pool lives.
+type PoolConfig struct {
+	// Hub reads the topics.
+	Hub *Hub
+	// Producer writes the records.
+	Producer record.Producer
+	// MaxSessions is how many sessions there may be; 0 is any number.
+	MaxSessions int
+	// MaxMessageSize is how many bytes a client's message may have.
+	MaxMessageSize int64
+	// MaxInFlight is how many records of a session may be unacknowledged.
+	MaxInFlight int
+	// PingInterval is how often a quiet client is pinged.
+	PingInterval time.Duration
+	// WriteTimeout is how long a write may make no progress.
+	WriteTimeout time.Duration
+	// Logger logs the ends of sessions.
+	Logger *zap.Logger
+	// Ended, if set, is told the code with which each session ended, and
+	// Ignored of each message that was ignored. They must be quick, and safe
+	// for concurrent use.
+	Ended   func(code int)
+	Ignored func()
+	// Denied, if set, is told of records that the session's policy refused.
+	Denied func(topic string)
+}
+
+// Pool is a set of sessions that are served alike, pinged together and drained
+// together.
+type Pool struct {
+	cfg   PoolConfig
+	wheel wheel
+
+	// ctx ends when the pool is closed by force.
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	// scratch holds *inbound, chunks holds *[chunkBlocked]byte.
+	scratch sync.Pool
+	chunks  sync.Pool
+
+	mu       sync.Mutex
+	sessions int // admitted, in the wheel or not yet
+	draining bool
+	empty    chan struct{} // closed when draining and the last session is gone
+	nextID   atomic.Uint64
+}
+
+// NewPool returns an empty pool.
+func NewPool(cfg PoolConfig) *Pool {
+	p := &Pool{cfg: cfg, empty: make(chan struct{})}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.scratch.New = func() any { return new(inbound) }
+	p.chunks.New = func() any { return new([chunkBlocked]byte) }
+	p.wheel.interval = cfg.PingInterval
+	return p
+}
+
+// SessionConfig is what is a session's own.
+type SessionConfig struct {
+	// Encoding is how records are sent, and its codec how messages are read.
+	// Sessions of one encoding should share one value.
+	Encoding *Encoding
+	// Topics are the topics to follow.
+	Topics []string
+	// MayPublish tells which topics the client may publish to.
+	MayPublish func(topic string) bool
+	// Fields are logged with the session's end.
+	Fields []zap.Field
+}
+
+// Open makes a session whose positions in its topics are fixed; it sends nothing
+// before Serve. It returns ErrFull, ErrDraining, or record.ErrUnavailable when
+// the positions are not known before ctx is done. A session that was opened must
+// be served or aborted.
+func (p *Pool) Open(ctx context.Context, cfg SessionConfig) (*Session, error) {
+	p.mu.Lock()
+	switch {
+	case p.draining:
+		p.mu.Unlock()
+		return nil, ErrDraining
+	case p.cfg.MaxSessions > 0 && p.sessions >= p.cfg.MaxSessions:
+		p.mu.Unlock()
+		return nil, ErrFull
+	}
+	p.sessions++
+	p.mu.Unlock()
+
+	s := newSession(p, cfg)
+	if err := p.cfg.Hub.follow(ctx, s, cfg.Topics); err != nil {
+		p.release()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Sessions returns how many sessions the pool has.
+func (p *Pool) Sessions() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.sessions
+}
+
+// release gives back a session's place.
+func (p *Pool) release() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.sessions--
+	if p.draining && p.sessions == 0 {
+		close(p.empty)
+	}
+}
+
+// Refuse takes no more sessions; those that are there go on.
+func (p *Pool) Refuse() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refuse()
+}
+
+func (p *Pool) refuse() {
+	if !p.draining {
+		p.draining = true
+		if p.sessions == 0 {
+			close(p.empty)
+		}
+	}
+}
+
+// Drain takes no more sessions and ends those that are there, each at a random
+// instant of the window, so that their clients do not all come back at once.
+// What a client has published before that instant is waited for. It does not
+// block; Done tells when all sessions are gone.
+func (p *Pool) Drain(code int, reason string, window time.Duration) {
+	p.Refuse()
+	p.wheel.stop(func(s *Session) {
+		if window <= 0 {
+			s.finishAndClose(code, reason)
+			return
+		}
+		time.AfterFunc(rand.N(window), func() { s.finishAndClose(code, reason) })
+	})
+}
+
+// Done is closed when the pool was told to drain and its last session is gone.
+func (p *Pool) Done() <-chan struct{} { return p.empty }
+
+// Close ends what is left of the sessions without waiting for anything.
+func (p *Pool) Close() {
+	p.Refuse()
+	p.cancel()
+	p.wheel.stop(func(s *Session) { s.kill() })
+}

@@ -1,0 +1,79 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+
+	"github.com/kafkaws/kafkaws/record"
+)
+
+// maxFlightBytes is how many bytes of records of one session may be
+// unacknowledged before it is no longer read from.
+const maxFlightBytes = 4 << 20
+
+// publish hands a record to the producer. It waits while the session has as
+// many records in flight as it may, so that a client that publishes faster than
+// Kafka takes is slowed down by its own socket.
+func (s *Session) publish(r *record.Record) {
+	if !record.ValidTopic(r.Topic) {
+		s.Close(ClosePolicy, "kafka has no topics of such a name")
+		return
+	}
+	if !s.mayPublish(r.Topic) {
+		if s.pool.cfg.Denied != nil {
+			s.pool.cfg.Denied(r.Topic)
+		}
+		s.Close(ClosePolicy, "this site does not let you publish to that topic")
+		return
+	}
+	// The decoded record lives in the buffer that the next message is read
+	// into.
+	own := r.Clone()
+	size := own.Size()
+	if !s.takeOff(size) {
+		return
+	}
+	err := s.pool.cfg.Producer.Publish(s.context(), own, func(o record.Outcome) { s.landed(size, o.Err) })
+	if err != nil {
+		s.landed(size, err)
+	}
+}
+
+// takeOff waits for room in the session's window and takes it. It reports false
+// when the session ends before.
+func (s *Session) takeOff(size int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.inFlight > 0 && (s.inFlight >= s.pool.cfg.MaxInFlight || s.flightBytes+size > maxFlightBytes) {
+		if s.closing || s.broken {
+			break
+		}
+		s.paused = true
+		s.changed.Wait()
+	}
+	s.paused = false
+	if s.closing || s.ending || s.broken {
+		return false
+	}
+	s.inFlight++
+	s.flightBytes += size
+	return true
+}
+
+// landed gives back a record's room. A record that was not written ends the
+// session: the older subprotocols have no other way to say so.
+func (s *Session) landed(size int, err error) {
+	s.mu.Lock()
+	s.inFlight--
+	s.flightBytes -= size
+	ending := s.ending && s.inFlight == 0
+	code, reason := s.endingCode, s.endingReason
+	s.changed.Signal()
+	s.mu.Unlock()
+	if err != nil && !errors.Is(err, context.Canceled) {
+		s.Close(publishFailure(err))
+	}
+	if ending {
+		s.Close(code, reason)
+	}
+}

@@ -1,0 +1,283 @@
+package gateway
+
+import (
+	"context"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"go.uber.org/zap"
+)
+
+const (
+	// closePatience is how long a client has to take the Close frame and what
+	// is in flight before it, and then to answer with its own.
+	closePatience = 5 * time.Second
+	// maxSide is how many bytes of frames outside the tails may wait before
+	// the session is no longer read from.
+	maxSide = 64 << 10
+)
+
+// States of a session's flusher.
+const (
+	flushHeld    int32 = iota // nothing may be written: before the handshake, after the end
+	flushIdle                 // no flusher runs
+	flushRunning              // a flusher runs
+	flushAgain                // a flusher runs and must look again before it ends
+)
+
+// Session is one WebSocket client.
+//
+// It has one lasting goroutine, which reads; the flusher comes and goes. All
+// that is sent outside the tails goes through the side buffer.
+type Session struct {
+	pool       *Pool
+	encoding   *Encoding
+	mayPublish func(topic string) bool
+	fields     []zap.Field
+	followers  []*follower
+
+	conn    Conn
+	ws      *websocket.Conn
+	direct  *direct
+	started time.Time
+
+	// The wheel's: where the session stands, and what it saw of it last.
+	slot, slotIndex int
+	tended          uint32
+	pinged          bool
+	// seen is the tick of the last sign of life.
+	seen atomic.Uint32
+
+	flusher atomic.Int32
+	// turn is the topic that is served next, and slow tells that the last
+	// write did not go through at once. The flusher's own.
+	turn int
+	slow bool
+	// control is the reader's budget of control frames.
+	control bucket
+
+	// mu guards what follows; changed is signalled when the reader or the end
+	// of the session may wait for it.
+	mu      sync.Mutex
+	changed sync.Cond
+	// side holds whole frames that go out between records; writing tells that
+	// the flusher has taken some that are not out yet.
+	side    []byte
+	writing bool
+	// closing tells that a Close frame is or was in the side buffer, behind
+	// which nothing is sent; closeCode and closeReason are what it said.
+	closing     bool
+	closeCode   int
+	closeReason string
+	closeBy     time.Time
+	// ending tells that the session closes once its records are acknowledged.
+	ending       bool
+	endingCode   int
+	endingReason string
+	// waiting tells that the flusher waits for a full socket, under a
+	// deadline.
+	waiting bool
+	// broken tells that the socket is of no more use.
+	broken bool
+	// inFlight counts the records that are not acknowledged, flightBytes
+	// their bytes; paused tells that the reader waits for one of the bounds.
+	inFlight    int
+	flightBytes int
+	paused      bool
+}
+
+func newSession(p *Pool, cfg SessionConfig) *Session {
+	s := &Session{pool: p, encoding: cfg.Encoding, mayPublish: cfg.MayPublish, fields: cfg.Fields}
+	s.changed.L = &s.mu
+	return s
+}
+
+// Conn returns the connection to hand to the WebSocket library for the
+// handshake, which it carries out by a Write of the response.
+func (s *Session) Conn(h Handshake) net.Conn {
+	s.conn.session, s.conn.handshake = s, h
+	return &s.conn
+}
+
+// Abort ends a session that was not served.
+func (s *Session) Abort() {
+	s.leave()
+	s.pool.release()
+}
+
+// Serve starts the session on a WebSocket connection over its Conn, after the
+// handshake, and returns.
+func (s *Session) Serve(ws *websocket.Conn) {
+	s.ws = ws
+	s.started = time.Now()
+	s.direct = newDirect(s.conn.Conn)
+	limitUnsent(s.conn.Conn)
+	// A message that is over the limit on the wire already need not be read; a
+	// compressed one may be a little longer than what it stands for.
+	limit := s.pool.cfg.MaxMessageSize
+	ws.SetReadLimit(limit + limit/1000 + 64)
+	ws.SetPingHandler(s.onPing)
+	ws.SetPongHandler(s.onPong)
+	s.live()
+	s.tended = s.pool.wheel.now.Load()
+	s.flusher.Store(flushIdle)
+	s.pool.wheel.add(s)
+	go s.run()
+	s.wake()
+}
+
+// connected gives the session its socket.
+func (s *Session) connected(conn net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conn.Conn = conn
+	if s.closing {
+		_ = conn.SetDeadline(s.closeBy)
+	}
+}
+
+// run reads until the session ends, and ends it.
+func (s *Session) run() {
+	err := s.read()
+	s.leave()
+	code := s.farewell(err)
+	s.flusher.Store(flushHeld)
+	_ = s.conn.Close()
+	s.pool.wheel.remove(s)
+	s.logEnd(code)
+	if s.pool.cfg.Ended != nil {
+		s.pool.cfg.Ended(code)
+	}
+	s.pool.release()
+}
+
+func (s *Session) leave() {
+	for _, f := range s.followers {
+		f.leave()
+	}
+}
+
+// Close sends a Close frame and lets nothing follow it. A session that is
+// closing already keeps its first code. It does not block.
+func (s *Session) Close(code int, reason string) {
+	s.queueClose(appendClose(nil, code, reason), code, reason)
+}
+
+// finishAndClose closes the session once Kafka has answered for all records
+// that it has published.
+func (s *Session) finishAndClose(code int, reason string) {
+	s.mu.Lock()
+	wait := s.inFlight > 0
+	if wait && !s.ending {
+		s.ending, s.endingCode, s.endingReason = true, code, reason
+	}
+	s.mu.Unlock()
+	if !wait {
+		s.Close(code, reason)
+	}
+}
+
+// kill ends the session without a word.
+func (s *Session) kill() {
+	s.markBroken()
+	_ = s.conn.Close()
+}
+
+// live notes a sign of life.
+func (s *Session) live() { s.seen.Store(s.pool.wheel.now.Load()) }
+
+// tend is called once in a ping interval: it pings a quiet client, and ends the
+// session of one that gave no sign of life since it was last pinged.
+func (s *Session) tend(now uint32) {
+	s.mu.Lock()
+	// While the reader waits, a pong may be in the socket, unread; and behind
+	// a write that waits no ping gets out. Both have time limits of their own.
+	excused := s.paused || s.waiting || s.closing
+	s.mu.Unlock()
+	seen := s.seen.Load()
+	alive := int32(seen-s.tended) >= 0
+	s.tended = now
+	switch {
+	case excused:
+		s.pinged = false
+	case !alive && s.pinged:
+		s.mu.Lock()
+		s.closeReason = "no sign of life"
+		s.mu.Unlock()
+		s.kill()
+	case now-seen >= slots/4 || !alive:
+		s.pinged = true
+		s.queue(pingFrame)
+	default:
+		s.pinged = false
+	}
+}
+
+// pingFrame is a ping without payload (RFC 6455 §5.5.2).
+var pingFrame = []byte{finBit | opPing, 0}
+
+// queue puts whole frames into the side buffer, unless the session is closing.
+func (s *Session) queue(frames []byte) {
+	s.mu.Lock()
+	if s.closing || s.broken {
+		s.mu.Unlock()
+		return
+	}
+	s.side = append(s.side, frames...)
+	s.mu.Unlock()
+	s.wake()
+}
+
+// queueClose puts a Close frame into the side buffer and gives the client its
+// last seconds.
+func (s *Session) queueClose(frame []byte, code int, reason string) {
+	s.mu.Lock()
+	if s.closing || s.broken {
+		s.mu.Unlock()
+		return
+	}
+	s.closing, s.closeCode, s.closeReason = true, code, reason
+	s.side = append(s.side, frame...)
+	s.closeBy = time.Now().Add(closePatience)
+	if s.conn.Conn != nil {
+		// A flusher that is blocked, and the reader, get until then too.
+		_ = s.conn.Conn.SetDeadline(s.closeBy)
+	}
+	s.changed.Broadcast()
+	s.mu.Unlock()
+	s.wake()
+}
+
+// isClosing reports whether what the client still sends is of no interest.
+func (s *Session) isClosing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closing || s.ending || s.broken
+}
+
+func (s *Session) markBroken() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.broken = true
+	s.side = nil
+	s.changed.Broadcast()
+}
+
+// awaitSide waits until the side buffer has fewer than limit bytes, none of
+// them on their way, if limit is 1. It ends early when the socket breaks, which
+// a write that makes no progress makes happen.
+func (s *Session) awaitSide(limit int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for !s.broken && (len(s.side) >= limit || limit == 1 && s.writing) {
+		s.paused = true
+		s.changed.Wait()
+	}
+	s.paused = false
+}
+
+// context returns the context that ends when the pool is closed by force.
+func (s *Session) context() context.Context { return s.pool.ctx }

@@ -1,0 +1,258 @@
+package gateway
+
+import (
+	"sort"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/kafkaws/kafkaws/record"
+)
+
+// Codec is what the gateway needs of a codec: see package codec for the whole
+// contract.
+type Codec interface {
+	// Binary tells the frame type of the messages that Append makes.
+	Binary() bool
+	// Append appends the message that carries r.
+	Append(dst []byte, r *record.Record) ([]byte, error)
+	// Decode reads a client's message into r; false means that it is to be
+	// ignored. An error with a method CloseReason() string has a sentence for
+	// the client.
+	Decode(r *record.Record, binary bool, message []byte) (bool, error)
+}
+
+// Encoding is a way to put records on the wire. Sessions that follow a topic
+// with encodings of the same ID and Deflate share one tail.
+type Encoding struct {
+	// ID names the codec with all its options.
+	ID string
+	// Codec makes the messages.
+	Codec Codec
+	// Deflate compresses messages (permessage-deflate, RFC 7692).
+	Deflate Deflate
+}
+
+type encodingKey struct {
+	id      string
+	deflate Deflate
+}
+
+func (e *Encoding) key() encodingKey { return encodingKey{e.ID, e.Deflate} }
+
+// tail holds the newest records of a topic in one encoding, as finished frames
+// in a ring of segments. Its stream of bytes is numbered from 0 when the tail is
+// made; a session's place in it is such a number.
+//
+// The topic's worker appends, under the topic's lock. Readers need no lock: the
+// head is stored after the bytes before it were written, and a view, once
+// published, does not change.
+type tail struct {
+	topic    *topic
+	encoding *Encoding
+	deflater *deflater
+
+	head atomic.Uint64
+	view atomic.Pointer[[]*segment]
+
+	// held is how many bytes the segments take. The worker's own.
+	held int64
+
+	// mu guards the followers; the topic's lock may be held when it is taken.
+	mu        sync.Mutex
+	followers []*follower
+	retire    *time.Timer // runs while there is no follower
+}
+
+// follower is a session's place in a tail.
+type follower struct {
+	session *Session
+	tail    *tail
+	// pos is the place in the tail's stream up to which the session has been
+	// served. The flusher moves it; the worker looks whether it is still held.
+	pos atomic.Uint64
+	// index is the follower's place in tail.followers.
+	index int
+}
+
+// read returns the bytes from pos on that stand contiguously, none where pos is
+// the head. It reports false where the tail no longer holds pos.
+func (t *tail) read(pos uint64) ([]byte, bool) {
+	// The head is loaded first: a view that is loaded later holds all bytes
+	// before it that have not been trimmed.
+	head := t.head.Load()
+	if pos == head {
+		return nil, true
+	}
+	segments := *t.view.Load()
+	i := sort.Search(len(segments), func(i int) bool { return segments[i].base > pos }) - 1
+	if i < 0 {
+		return nil, false
+	}
+	end := head
+	if i+1 < len(segments) {
+		end = min(end, segments[i+1].base)
+	}
+	seg := segments[i]
+	return seg.data[pos-seg.base : end-seg.base], true
+}
+
+// oldest returns the first place that the tail still holds.
+func (t *tail) oldest() uint64 {
+	if segments := *t.view.Load(); len(segments) > 0 {
+		return segments[0].base
+	}
+	return t.head.Load()
+}
+
+// append encodes records and makes them visible. The topic's lock is held.
+func (t *tail) append(records []record.Record) {
+	head := t.head.Load()
+	for i := range records {
+		n, err := t.encode(head, &records[i])
+		if err != nil {
+			t.topic.hub.cfg.skipped(t.topic.name, err)
+			continue
+		}
+		head += uint64(n)
+	}
+	if head == t.head.Load() {
+		return
+	}
+	t.head.Store(head)
+	trimmed := t.trim()
+
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, f := range t.followers {
+		f.session.wake()
+	}
+	if trimmed {
+		oldest := t.oldest()
+		for _, f := range t.followers {
+			if f.pos.Load() < oldest {
+				// The flusher would notice by itself, unless it is blocked.
+				f.session.Close(CloseRecordsLost, reasonBehind)
+			}
+		}
+	}
+}
+
+const reasonBehind = "records lost: the client reads more slowly than records come"
+
+// encode puts one record's frame at the end of the stream, which is at head, and
+// returns the frame's length. It is not visible before the head is moved.
+func (t *tail) encode(head uint64, r *record.Record) (int, error) {
+	first := byte(finBit | opText)
+	if t.encoding.Codec.Binary() {
+		first = finBit | opBinary
+	}
+	seg := t.last()
+	if seg == nil || len(seg.data)-seg.used < maxHeader {
+		seg = t.grow(head, r.Size()+maxHeader)
+	}
+	// The payload is encoded in place behind a gap for the header. Where it
+	// does not fit, append has moved it to memory of its own.
+	room := seg.data[seg.used+guessedHeader : seg.used+guessedHeader : len(seg.data)]
+	payload, err := t.encoding.Codec.Append(room, r)
+	if err != nil {
+		return 0, err
+	}
+	if t.deflater != nil {
+		var compressed bool
+		if payload, compressed = t.deflater.compress(payload); compressed {
+			first |= rsv1Bit
+		}
+	}
+	header := headerLen(len(payload))
+	if len(seg.data)-seg.used < header+len(payload) {
+		seg = t.grow(head, header+len(payload))
+	}
+	frame := seg.data[seg.used : seg.used+header+len(payload)]
+	copy(frame[header:], payload) // onto itself where it was encoded in place
+	putHeader(frame, first, len(payload))
+	seg.used += len(frame)
+	return len(frame), nil
+}
+
+func (t *tail) last() *segment {
+	segments := *t.view.Load()
+	if len(segments) == 0 {
+		return nil
+	}
+	return segments[len(segments)-1]
+}
+
+// grow ends the last segment and adds one that begins at head and has room for
+// need bytes.
+func (t *tail) grow(head uint64, need int) *segment {
+	old := *t.view.Load()
+	size := firstSegment
+	if n := len(old); n > 0 {
+		size = min(2*len(old[n-1].data), maxSegment)
+		if old[n-1].used == 0 {
+			// Nothing was put into it, so nobody can stand in it.
+			t.hold(-int64(len(old[n-1].data)))
+			old = old[:n-1]
+		}
+	}
+	seg := &segment{base: head, data: make([]byte, max(size, need))}
+	t.hold(int64(len(seg.data)))
+	view := append(old[:len(old):len(old)], seg)
+	t.view.Store(&view)
+	return seg
+}
+
+// trim lets go of the oldest segments while the tail, or all tails of the hub
+// together, hold more than they may. The last segment stays always.
+func (t *tail) trim() bool {
+	segments := *t.view.Load()
+	drop := 0
+	for drop < len(segments)-1 && (t.held > t.topic.hub.cfg.Buffer || t.topic.hub.held.Load() > t.topic.hub.cfg.BufferTotal) {
+		t.hold(-int64(len(segments[drop].data)))
+		drop++
+	}
+	if drop == 0 {
+		return false
+	}
+	view := append([]*segment(nil), segments[drop:]...)
+	t.view.Store(&view)
+	return true
+}
+
+func (t *tail) hold(n int64) {
+	t.held += n
+	t.topic.hub.held.Add(n)
+}
+
+// follow adds a session at the head of the tail. The topic's lock is held, so
+// no record can come between the head and the session.
+func (t *tail) follow(s *Session) *follower {
+	f := &follower{session: s, tail: t}
+	f.pos.Store(t.head.Load())
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.retire != nil {
+		t.retire.Stop()
+		t.retire = nil
+	}
+	f.index = len(t.followers)
+	t.followers = append(t.followers, f)
+	return f
+}
+
+// leave takes a session off the tail, which is freed keep_reading later if no
+// other comes.
+func (f *follower) leave() {
+	t := f.tail
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	last := len(t.followers) - 1
+	t.followers[f.index] = t.followers[last]
+	t.followers[f.index].index = f.index
+	t.followers[last] = nil
+	t.followers = t.followers[:last]
+	if last == 0 {
+		t.retire = time.AfterFunc(t.topic.hub.cfg.KeepReading, func() { t.topic.drop(t) })
+	}
+}

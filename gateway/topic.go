@@ -1,0 +1,213 @@
+package gateway
+
+import (
+	"sync"
+
+	"github.com/kafkaws/kafkaws/record"
+)
+
+// maxQueued is how many bytes of records may wait for a topic's worker. While
+// there are more, the topic is left out of the fetches.
+const maxQueued = 4 << 20
+
+// topic is one topic being read. It is the sink of its reading: batches are put
+// into a queue, and a worker, a goroutine that exists only while the queue has
+// something, encodes them into the tails.
+type topic struct {
+	hub  *Hub
+	name string
+
+	// settled is closed once it is known where the subscriptions begin: at
+	// offsets that the source told, or, for a topic that does not exist yet,
+	// at its first record.
+	settled chan struct{}
+	settle  sync.Once
+
+	// mu guards the tails. It is held while a batch is put into them, so that
+	// whoever holds it stands between two batches.
+	mu    sync.Mutex
+	tails map[encodingKey]*tail
+
+	// qmu guards the queue, apart from mu so that Deliver never waits for the
+	// encoding of a batch.
+	qmu     sync.Mutex
+	reading record.Reading
+	queue   []record.Batch
+	queued  int
+	working bool
+	paused  bool
+
+	// pacer is the worker's.
+	pacer pacer
+}
+
+// readTopic begins to read a topic.
+func readTopic(h *Hub, name string) *topic {
+	t := &topic{hub: h, name: name, settled: make(chan struct{}), tails: make(map[encodingKey]*tail)}
+	t.pacer.progress = make(chan struct{}, 1)
+	// The source may call back before Read returns.
+	t.qmu.Lock()
+	defer t.qmu.Unlock()
+	t.reading = h.cfg.Source.Read(name, t)
+	return t
+}
+
+func (t *topic) stop() {
+	t.qmu.Lock()
+	reading := t.reading
+	t.qmu.Unlock()
+	reading.Stop()
+}
+
+// Missing is called by the source when the brokers say that there is no such
+// topic: it will be read from its first record.
+func (t *topic) Missing() { t.settle.Do(func() { close(t.settled) }) }
+
+// Started is called by the source when it knows where reading begins.
+func (t *topic) Started(map[int32]int64) { t.settle.Do(func() { close(t.settled) }) }
+
+// Deliver queues a batch for the worker.
+func (t *topic) Deliver(b record.Batch) {
+	size := 0
+	for i := range b.Records {
+		size += b.Records[i].Size()
+	}
+	t.qmu.Lock()
+	defer t.qmu.Unlock()
+	t.queue = append(t.queue, b)
+	t.queued += size
+	if !t.working {
+		t.working = true
+		go t.work()
+	}
+}
+
+// Ready reports whether the queue has room.
+func (t *topic) Ready() bool {
+	t.qmu.Lock()
+	defer t.qmu.Unlock()
+	t.paused = t.queued >= maxQueued
+	return !t.paused
+}
+
+// Lost closes the sessions that follow the topic: their subprotocols have no way
+// to say that records are missing.
+func (t *topic) Lost(int32, int64, int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, tail := range t.tails {
+		tail.mu.Lock()
+		for _, f := range tail.followers {
+			f.session.Close(CloseRecordsLost, "records lost: kafka no longer has them")
+		}
+		tail.mu.Unlock()
+	}
+}
+
+// work empties the queue into the tails.
+func (t *topic) work() {
+	for {
+		t.qmu.Lock()
+		batches := t.queue
+		t.queue, t.queued = nil, 0
+		var resume record.Reading
+		if t.paused {
+			t.paused, resume = false, t.reading
+		}
+		if len(batches) == 0 {
+			t.working = false
+		}
+		t.qmu.Unlock()
+		if resume != nil {
+			resume.Resume()
+		}
+		if len(batches) == 0 {
+			return
+		}
+		for _, b := range batches {
+			for records := b.Records; len(records) > 0; {
+				n := run(records)
+				t.pace()
+				t.put(records[:n])
+				records = records[n:]
+			}
+		}
+	}
+}
+
+// maxRun is how many bytes of records are put into the tails at once: enough to
+// make good writes of, few enough that sessions start on them soon.
+const maxRun = 128 << 10
+
+// run returns how many of the records to put into the tails at once.
+func run(records []record.Record) int {
+	size := 0
+	for i := range records {
+		if size += records[i].Size(); size >= maxRun {
+			return i + 1
+		}
+	}
+	return len(records)
+}
+
+// put encodes records into every tail.
+func (t *topic) put(records []record.Record) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, tail := range t.tails {
+		tail.append(records)
+	}
+}
+
+// tailOf returns the tail of an encoding, made if there was none; it then begins
+// with the next batch. The lock is held.
+func (t *topic) tailOf(e *Encoding) *tail {
+	tl := t.tails[e.key()]
+	if tl == nil {
+		tl = &tail{topic: t, encoding: e, deflater: newDeflater(e.Deflate)}
+		tl.view.Store(new([]*segment))
+		t.tails[e.key()] = tl
+	}
+	return tl
+}
+
+// drop frees a tail that nobody has followed for keep_reading, and ends the
+// reading of the topic with its last tail.
+func (t *topic) drop(tl *tail) {
+	h := t.hub
+	h.mu.Lock()
+	t.mu.Lock()
+	tl.mu.Lock()
+	followed := len(tl.followers) > 0
+	tl.mu.Unlock()
+	last := false
+	if !followed && t.tails[tl.encoding.key()] == tl {
+		delete(t.tails, tl.encoding.key())
+		tl.hold(-tl.held)
+		if len(t.tails) == 0 && h.topics[t.name] == t {
+			delete(h.topics, t.name)
+			last = true
+		}
+	}
+	t.mu.Unlock()
+	h.mu.Unlock()
+	if last {
+		t.stop()
+	}
+}
+
+// close ends the reading and frees the tails.
+func (t *topic) close() {
+	t.stop()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, tl := range t.tails {
+		tl.mu.Lock()
+		if tl.retire != nil {
+			tl.retire.Stop()
+		}
+		tl.mu.Unlock()
+		tl.hold(-tl.held)
+	}
+	clear(t.tails)
+}
