@@ -1,6 +1,7 @@
 package codec
 
 import (
+	"slices"
 	"unicode/utf8"
 
 	"github.com/caddyserver/caddy/v2"
@@ -214,7 +215,7 @@ func (u *unescaper) bytes(v value) []byte {
 		return nil
 	}
 	if !v.escaped {
-		return v.raw[:len(v.raw):len(v.raw)]
+		return slices.Clip(v.raw)
 	}
 	start := len(u.buf)
 	u.buf = appendUnescaped(u.buf, v.raw)

@@ -78,7 +78,9 @@ func (s *Session) logEnd(code int) {
 	s.mu.Lock()
 	reason := s.closeReason
 	s.mu.Unlock()
-	fields := append([]zap.Field{zap.Int("code", code), zap.String("reason", reason),
-		zap.Duration("duration", time.Since(s.started))}, s.fields...)
+	fields := append([]zap.Field{
+		zap.Int("code", code), zap.String("reason", reason),
+		zap.Duration("duration", time.Since(s.started)),
+	}, s.fields...)
 	entry.Write(fields...)
 }

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"errors"
+	"net"
 	"os"
 	"time"
 )
@@ -121,6 +122,12 @@ func (s *Session) sendChunk() (bool, error) {
 		if s.turn++; s.turn == len(s.followers) {
 			s.turn = 0
 		}
+		if f.replay != nil {
+			if s.isBroken() {
+				return false, net.ErrClosed
+			}
+			return true, s.replayPiece(f)
+		}
 		chunk, held := f.tail.read(f.pos.Load())
 		if !held {
 			s.Close(CloseRecordsLost, reasonBehind)
@@ -188,8 +195,7 @@ func (s *Session) writeCopies(f *follower, piece []byte, owed int) error {
 	buf := s.pool.chunks.Get().(*[chunkBlocked]byte)
 	defer s.pool.chunks.Put(buf)
 	for {
-		n := copy(buf[:], piece)
-		piece = nil // from here on, the segment is no longer referred to
+		n := copy(buf[:], piece) // from here on, nothing refers to the segment
 		err := s.write(buf[:n])
 		if err != nil {
 			return err

@@ -53,9 +53,9 @@ func putHeader(dst []byte, first byte, n int) {
 }
 
 // appendFrame appends a whole, unmasked message to dst.
-func appendFrame(dst []byte, opcode byte, payload []byte) []byte {
+func appendFrame(dst []byte, first byte, payload []byte) []byte {
 	var h [maxHeader]byte
-	putHeader(h[:], finBit|opcode, len(payload))
+	putHeader(h[:], first, len(payload))
 	dst = append(dst, h[:headerLen(len(payload))]...)
 	return append(dst, payload...)
 }

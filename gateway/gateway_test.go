@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"runtime"
@@ -458,4 +459,48 @@ func TestEarlyBytesAreRead(t *testing.T) {
 	if err != nil || string(all) != "early late" {
 		t.Errorf("%q, %v", all, err)
 	}
+}
+
+// TestReplayJoinsTheTailExactly has sessions begin at the first record while
+// records come in: each gets every record once, in order per partition.
+func TestReplayJoinsTheTailExactly(t *testing.T) {
+	const partitions, stored, live = 3, 500, 1500
+	r := newRig(t, func(h *HubConfig, _ *PoolConfig) { h.Buffer = 64 << 10 })
+	r.source.stored = map[int32][]string{}
+	value := func(p, i int) string { return fmt.Sprintf("%d %d", p, i) }
+	for p := range partitions {
+		for i := range stored {
+			r.source.stored[int32(p)] = append(r.source.stored[int32(p)], value(p, i))
+		}
+	}
+	var wg sync.WaitGroup
+	for range 20 {
+		ws := r.dial("a", "&earliest")
+		wg.Go(func() {
+			next := [partitions]int{}
+			for range partitions * (stored + live) {
+				_, message, err := ws.ReadMessage()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				var p, i int
+				_, _ = fmt.Sscan(string(message), &p, &i)
+				if next[p] != i {
+					t.Errorf("partition %d: got %d, want %d", p, i, next[p])
+					return
+				}
+				next[p]++
+			}
+		})
+	}
+	for i := stored; i < stored+live; i++ {
+		for p := range partitions {
+			r.source.mu.Lock()
+			r.source.stored[int32(p)] = append(r.source.stored[int32(p)], value(p, i))
+			r.source.mu.Unlock()
+			r.source.feed("a", int32(p), int64(i), value(p, i))
+		}
+	}
+	wg.Wait()
 }

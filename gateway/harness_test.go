@@ -33,6 +33,8 @@ type fakeSource struct {
 	stopped chan string
 	// silent topics never start, as when no broker answers.
 	silent map[string]bool
+	// stored is what Fetch finds, by partition.
+	stored map[int32][]string
 	resume chan string
 }
 
@@ -51,9 +53,35 @@ func (f *fakeSource) Read(topic string, sink record.Sink) record.Reading {
 	}
 	f.sinks[topic] = sink
 	if !f.silent[topic] {
-		sink.Started(map[int32]int64{0: 0})
+		next := map[int32]int64{0: 0}
+		for p, values := range f.stored {
+			next[p] = int64(len(values))
+		}
+		sink.Started(next)
 	}
 	return &fakeReading{f, topic}
+}
+
+func (f *fakeSource) Earliest(context.Context, string) (map[int32]int64, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	first := map[int32]int64{}
+	for p := range f.stored {
+		first[p] = 0
+	}
+	return first, nil
+}
+
+// Fetch returns up to three of the stored records.
+func (f *fakeSource) Fetch(_ context.Context, topic string, p int32, offset int64) (record.Batch, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	b := record.Batch{Partition: p, Next: offset}
+	for _, v := range f.stored[p][offset:min(int(offset)+3, len(f.stored[p]))] {
+		b.Records = append(b.Records, record.Record{Topic: topic, Partition: p, Offset: b.Next, Value: []byte(v)})
+		b.Next++
+	}
+	return b, nil
 }
 
 func (f *fakeSource) Exists(context.Context, string) error { return nil }
@@ -174,7 +202,7 @@ func (r *rig) serve(w http.ResponseWriter, req *http.Request) {
 		encoding = &Encoding{ID: encoding.ID, Codec: encoding.Codec, Deflate: r.deflate}
 	}
 	s, err := r.pool.Open(req.Context(), SessionConfig{
-		Encoding: encoding, Topics: topics,
+		Encoding: encoding, Topics: topics, Earliest: req.URL.Query().Has("earliest"),
 		MayPublish: func(topic string) bool { return topic != "forbidden" },
 	})
 	if err != nil {
@@ -212,7 +240,7 @@ func (h *rigHandshake) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 func (r *rig) dial(topics ...string) *websocket.Conn {
 	r.t.Helper()
 	d := websocket.Dialer{EnableCompression: r.deflate.On}
-	ws, resp, err := d.Dial("ws"+strings.TrimPrefix(r.server.URL, "http")+"/?topics="+strings.Join(topics, ","), nil)
+	ws, resp, err := d.Dial("ws"+strings.TrimPrefix(r.server.URL, "http")+"/?topics="+strings.ReplaceAll(strings.Join(topics, ","), ",&", "&"), nil)
 	if err != nil {
 		r.t.Fatalf("dialling: %v (%+v)", err, resp)
 	}

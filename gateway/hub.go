@@ -80,10 +80,10 @@ func (h *Hub) open(name string) (*topic, error) {
 	return t, nil
 }
 
-// follow makes s follow the topics, from the end that each has at this moment.
-// It returns once all their positions are known, or with ErrUnavailable when
-// ctx is done before.
-func (h *Hub) follow(ctx context.Context, s *Session, names []string) error {
+// follow makes s follow the topics, from the end that each has at this moment or
+// from its first record. It returns once all positions are known, or with
+// ErrUnavailable when ctx is done before.
+func (h *Hub) follow(ctx context.Context, s *Session, names []string, earliest bool) error {
 	followers := make([]*follower, 0, len(names))
 	undo := func() {
 		for _, f := range followers {
@@ -101,13 +101,33 @@ func (h *Hub) follow(ctx context.Context, s *Session, names []string) error {
 		t.mu.Unlock()
 	}
 	for _, f := range followers {
-		select {
-		case <-f.tail.topic.settled:
-		case <-ctx.Done():
+		if err := f.settle(ctx, earliest); err != nil {
 			undo()
-			return record.ErrUnavailable
+			return err
 		}
 	}
 	s.followers = followers
+	return nil
+}
+
+// settle waits until it is known where the follower begins.
+func (f *follower) settle(ctx context.Context, earliest bool) error {
+	t := f.tail.topic
+	select {
+	case <-t.settled:
+	case <-ctx.Done():
+		return record.ErrUnavailable
+	}
+	t.mu.Lock()
+	missing := t.missing
+	t.mu.Unlock()
+	if !earliest || missing && f.pos.Load() == 0 {
+		return nil // the tail has it all
+	}
+	first, err := t.hub.cfg.Source.Earliest(ctx, t.name)
+	if err != nil {
+		return err
+	}
+	newReplay(f, first)
 	return nil
 }

@@ -74,6 +74,9 @@ func (t *topic) fastestLag() uint64 {
 		head := tl.head.Load()
 		tl.mu.Lock()
 		for _, f := range tl.followers {
+			if f.replaying.Load() {
+				continue
+			}
 			if least = min(least, head-f.pos.Load()); least == 0 {
 				break
 			}

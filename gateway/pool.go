@@ -5,7 +5,6 @@ import (
 	"errors"
 	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -47,6 +46,10 @@ type PoolConfig struct {
 	Ignored func()
 	// Denied, if set, is told of records that the session's policy refused.
 	Denied func(topic string)
+	// Receive, if set, is given the clients' messages instead of the codec and
+	// the producer. It is called by the goroutine that reads from the session,
+	// which owns the message and uses its memory again.
+	Receive func(s *Session, binary bool, message []byte)
 }
 
 // Pool is a set of sessions that are served alike, pinged together and drained
@@ -62,12 +65,13 @@ type Pool struct {
 	// scratch holds *inbound, chunks holds *[chunkBlocked]byte.
 	scratch sync.Pool
 	chunks  sync.Pool
+	// deflaters holds a *sync.Pool of *deflater for each Deflate in use.
+	deflaters sync.Map
 
 	mu       sync.Mutex
 	sessions int // admitted, in the wheel or not yet
 	draining bool
 	empty    chan struct{} // closed when draining and the last session is gone
-	nextID   atomic.Uint64
 }
 
 // NewPool returns an empty pool.
@@ -87,6 +91,8 @@ type SessionConfig struct {
 	Encoding *Encoding
 	// Topics are the topics to follow.
 	Topics []string
+	// Earliest begins at the first record that Kafka has, instead of at the end.
+	Earliest bool
 	// MayPublish tells which topics the client may publish to.
 	MayPublish func(topic string) bool
 	// Fields are logged with the session's end.
@@ -111,12 +117,15 @@ func (p *Pool) Open(ctx context.Context, cfg SessionConfig) (*Session, error) {
 	p.mu.Unlock()
 
 	s := newSession(p, cfg)
-	if err := p.cfg.Hub.follow(ctx, s, cfg.Topics); err != nil {
+	if err := p.cfg.Hub.follow(ctx, s, cfg.Topics, cfg.Earliest); err != nil {
 		p.release()
 		return nil, err
 	}
 	return s, nil
 }
+
+// Config returns what the pool was made with.
+func (p *Pool) Config() PoolConfig { return p.cfg }
 
 // Sessions returns how many sessions the pool has.
 func (p *Pool) Sessions() int {

@@ -129,6 +129,11 @@ func incomplete(p []byte) int {
 
 // receive acts on a client's message.
 func (s *Session) receive(binary bool, in *inbound) {
+	if take := s.pool.cfg.Receive; take != nil {
+		take(s, binary, in.buf)
+		s.awaitSide(maxSide)
+		return
+	}
 	publish, err := s.encoding.Codec.Decode(&in.record, binary, in.buf)
 	switch {
 	case err != nil:
@@ -173,7 +178,7 @@ func (s *Session) onPing(payload string) error {
 	if err := s.onPong(""); err != nil {
 		return err
 	}
-	s.queue(appendFrame(nil, opPong, []byte(payload)))
+	s.queue(appendFrame(nil, finBit|opPong, []byte(payload)))
 	s.awaitSide(maxSide)
 	return nil
 }

@@ -258,6 +258,12 @@ func (s *Session) isClosing() bool {
 	return s.closing || s.ending || s.broken
 }
 
+func (s *Session) isBroken() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.broken
+}
+
 func (s *Session) markBroken() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"slices"
 	"sort"
 	"sync"
 	"sync/atomic"
@@ -40,6 +41,14 @@ type encodingKey struct {
 
 func (e *Encoding) key() encodingKey { return encodingKey{e.ID, e.Deflate} }
 
+// firstByte is the first byte of the frame of an uncompressed message.
+func (e *Encoding) firstByte() byte {
+	if e.Codec.Binary() {
+		return finBit | opBinary
+	}
+	return finBit | opText
+}
+
 // tail holds the newest records of a topic in one encoding, as finished frames
 // in a ring of segments. Its stream of bytes is numbered from 0 when the tail is
 // made; a session's place in it is such a number.
@@ -73,6 +82,11 @@ type follower struct {
 	pos atomic.Uint64
 	// index is the follower's place in tail.followers.
 	index int
+	// replay is what the session is served before pos, nil when it was; the
+	// flusher's own. replaying is the same for others to see: a place that
+	// nobody stands at yet may be trimmed.
+	replay    *replay
+	replaying atomic.Bool
 }
 
 // read returns the bytes from pos on that stand contiguously, none where pos is
@@ -130,7 +144,7 @@ func (t *tail) append(records []record.Record) {
 	if trimmed {
 		oldest := t.oldest()
 		for _, f := range t.followers {
-			if f.pos.Load() < oldest {
+			if !f.replaying.Load() && f.pos.Load() < oldest {
 				// The flusher would notice by itself, unless it is blocked.
 				f.session.Close(CloseRecordsLost, reasonBehind)
 			}
@@ -143,10 +157,7 @@ const reasonBehind = "records lost: the client reads more slowly than records co
 // encode puts one record's frame at the end of the stream, which is at head, and
 // returns the frame's length. It is not visible before the head is moved.
 func (t *tail) encode(head uint64, r *record.Record) (int, error) {
-	first := byte(finBit | opText)
-	if t.encoding.Codec.Binary() {
-		first = finBit | opBinary
-	}
+	first := t.encoding.firstByte()
 	seg := t.last()
 	if seg == nil || len(seg.data)-seg.used < maxHeader {
 		seg = t.grow(head, r.Size()+maxHeader)
@@ -198,7 +209,7 @@ func (t *tail) grow(head uint64, need int) *segment {
 	}
 	seg := &segment{base: head, data: make([]byte, max(size, need))}
 	t.hold(int64(len(seg.data)))
-	view := append(old[:len(old):len(old)], seg)
+	view := append(slices.Clip(old), seg)
 	t.view.Store(&view)
 	return seg
 }

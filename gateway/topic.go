@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"maps"
 	"sync"
 
 	"github.com/kafkaws/kafkaws/record"
@@ -27,6 +28,11 @@ type topic struct {
 	// whoever holds it stands between two batches.
 	mu    sync.Mutex
 	tails map[encodingKey]*tail
+	// next is, by partition, the offset after the last one that was put into
+	// the tails.
+	next map[int32]int64
+	// missing tells that the topic did not exist when it was first looked for.
+	missing bool
 
 	// qmu guards the queue, apart from mu so that Deliver never waits for the
 	// encoding of a batch.
@@ -43,7 +49,7 @@ type topic struct {
 
 // readTopic begins to read a topic.
 func readTopic(h *Hub, name string) *topic {
-	t := &topic{hub: h, name: name, settled: make(chan struct{}), tails: make(map[encodingKey]*tail)}
+	t := &topic{hub: h, name: name, settled: make(chan struct{}), tails: make(map[encodingKey]*tail), next: make(map[int32]int64)}
 	t.pacer.progress = make(chan struct{}, 1)
 	// The source may call back before Read returns.
 	t.qmu.Lock()
@@ -61,10 +67,22 @@ func (t *topic) stop() {
 
 // Missing is called by the source when the brokers say that there is no such
 // topic: it will be read from its first record.
-func (t *topic) Missing() { t.settle.Do(func() { close(t.settled) }) }
+func (t *topic) Missing() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.settle.Do(func() {
+		t.missing = true
+		close(t.settled)
+	})
+}
 
 // Started is called by the source when it knows where reading begins.
-func (t *topic) Started(map[int32]int64) { t.settle.Do(func() { close(t.settled) }) }
+func (t *topic) Started(next map[int32]int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	maps.Copy(t.next, next)
+	t.settle.Do(func() { close(t.settled) })
+}
 
 // Deliver queues a batch for the worker.
 func (t *topic) Deliver(b record.Batch) {
@@ -90,6 +108,8 @@ func (t *topic) Ready() bool {
 	return !t.paused
 }
 
+const reasonGone = "records lost: kafka no longer has them"
+
 // Lost closes the sessions that follow the topic: their subprotocols have no way
 // to say that records are missing.
 func (t *topic) Lost(int32, int64, int64) {
@@ -98,7 +118,7 @@ func (t *topic) Lost(int32, int64, int64) {
 	for _, tail := range t.tails {
 		tail.mu.Lock()
 		for _, f := range tail.followers {
-			f.session.Close(CloseRecordsLost, "records lost: kafka no longer has them")
+			f.session.Close(CloseRecordsLost, reasonGone)
 		}
 		tail.mu.Unlock()
 	}
@@ -128,9 +148,10 @@ func (t *topic) work() {
 			for records := b.Records; len(records) > 0; {
 				n := run(records)
 				t.pace()
-				t.put(records[:n])
+				t.put(b.Partition, records[:n], records[n-1].Offset+1)
 				records = records[n:]
 			}
+			t.put(b.Partition, nil, b.Next)
 		}
 	}
 }
@@ -150,10 +171,11 @@ func run(records []record.Record) int {
 	return len(records)
 }
 
-// put encodes records into every tail.
-func (t *topic) put(records []record.Record) {
+// put encodes records into every tail; next is the offset after them.
+func (t *topic) put(partition int32, records []record.Record, next int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.next[partition] = next
 	for _, tail := range t.tails {
 		tail.append(records)
 	}

@@ -23,6 +23,9 @@ type Batch struct {
 // Sink receives what is read of one topic. Its methods are called by one
 // goroutine at a time for each partition and must not block.
 type Sink interface {
+	// Missing tells, before any other method is called, that the brokers know
+	// no such topic. Reading begins with its first record when it is made.
+	Missing()
 	// Started tells the offsets at which reading begins, by partition. It is
 	// called once before the first Deliver, and again, with the new partitions
 	// alone, whenever the topic has grown; a partition that is found after the
@@ -67,6 +70,9 @@ var (
 	// ErrUnknownTopic means that Kafka has no topic of that name, and that the
 	// gateway may not create it.
 	ErrUnknownTopic = errors.New("unknown topic")
+	// ErrOffsetGone means that a partition does not have an offset: its
+	// record was deleted, or the log ends before it.
+	ErrOffsetGone = errors.New("offset out of range")
 	// ErrUnavailable means that no broker answered in time.
 	ErrUnavailable = errors.New("kafka is unreachable")
 	// ErrTooLarge means that the record is larger than the producer or the
@@ -94,6 +100,14 @@ type Source interface {
 	// brokers say that there is none, ErrUnavailable when none of them answers
 	// before ctx is done.
 	Exists(ctx context.Context, topic string) error
+	// Earliest returns the first offset that Kafka has of each partition of a
+	// topic. It fails as Exists does.
+	Earliest(ctx context.Context, topic string) (map[int32]int64, error)
+	// Fetch reads some records of a partition, from an offset on, once, apart
+	// from all Readings. The batch may be empty where there is none yet. It
+	// returns ErrOffsetGone for an offset that the partition does not have,
+	// and otherwise fails as Exists does.
+	Fetch(ctx context.Context, topic string, partition int32, offset int64) (Batch, error)
 }
 
 // Producer writes records.

@@ -1,0 +1,350 @@
+package kafka
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/IBM/sarama"
+	"go.uber.org/zap"
+
+	"github.com/kafkaws/kafkaws/record"
+)
+
+// maxCached bounds the topics that are remembered without being read: their
+// names come from clients.
+const maxCached = 10_000
+
+// waiter is somebody who waits for an answer until ctx is done.
+type waiter struct {
+	ctx context.Context
+	ch  chan *topicInfo // has room for the answer
+}
+
+type watch struct {
+	watchers map[watcher]struct{}
+	due      time.Time // when the brokers are to be asked next
+}
+
+// metadata asks the brokers about topics, on a connection of its own, with one
+// request at a time for all topics that are wanted by then. It asks without end
+// while a topic is watched, and never causes a topic to be created.
+type metadata struct {
+	c     *Cluster
+	wake  chan struct{}
+	doubt atomic.Bool // the broker that answered last lags behind
+
+	mu         sync.Mutex
+	running    bool
+	brokers    map[int32]string
+	controller int32
+	cache      map[string]*topicInfo
+	watched    map[string]*watch
+	waiters    map[string][]waiter
+	asked      map[string]time.Time // asked for once, not before that time
+
+	// Used by the loop alone.
+	conn     *conn
+	addr     string
+	next     int // the candidate to try next
+	failures int
+}
+
+func newMetadata(c *Cluster) *metadata {
+	return &metadata{
+		c: c, wake: make(chan struct{}, 1), controller: noBroker,
+		brokers: map[int32]string{}, cache: map[string]*topicInfo{}, watched: map[string]*watch{},
+		waiters: map[string][]waiter{}, asked: map[string]time.Time{},
+	}
+}
+
+// poke starts or wakes the loop. The caller holds m.mu.
+func (m *metadata) poke() {
+	if !m.running {
+		m.running = m.c.spawn(m.loop)
+	}
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+// watch tells w about a topic from now on, at first from what is known already.
+func (m *metadata) watch(topic string, w watcher) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e := m.watched[topic]
+	if e == nil {
+		e = &watch{watchers: map[watcher]struct{}{}}
+		m.watched[topic] = e
+	}
+	e.watchers[w] = struct{}{}
+	now := time.Now()
+	if t := m.cache[topic]; t != nil && t.complete() && now.Sub(t.at) < m.c.timings.positive {
+		m.c.spawn(func() { w.onMetadata(t) })
+		if e.due.IsZero() {
+			e.due = t.at.Add(m.c.timings.refresh)
+		}
+	} else {
+		e.due = now
+	}
+	m.poke()
+}
+
+// unwatch ends what watch began.
+func (m *metadata) unwatch(topic string, w watcher) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if e := m.watched[topic]; e != nil {
+		delete(e.watchers, w)
+		if len(e.watchers) == 0 {
+			delete(m.watched, topic)
+		}
+	}
+}
+
+// refresh asks about a watched topic again, after a delay at the latest.
+func (m *metadata) refresh(topic string, delay time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if e := m.watched[topic]; e != nil {
+		if at := time.Now().Add(delay); at.Before(e.due) {
+			e.due = at
+		}
+		m.poke()
+	}
+}
+
+// suspect asks again as refresh does, and another broker where there is one.
+func (m *metadata) suspect(topic string, delay time.Duration) {
+	m.doubt.Store(true)
+	m.refresh(topic, delay)
+}
+
+// cached returns what is known about a topic, or nil.
+func (m *metadata) cached(topic string) *topicInfo {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.cache[topic]
+}
+
+// prefetch asks about a topic without waiting for the answer.
+func (m *metadata) prefetch(topic string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, ok := m.asked[topic]; !ok {
+		m.asked[topic] = time.Now()
+		m.poke()
+	}
+}
+
+// lookup returns what the brokers say about a topic, from the cache when that is
+// no older than maxAge. A negative answer is believed for a short time only.
+func (m *metadata) lookup(ctx context.Context, topic string, maxAge time.Duration) (*topicInfo, error) {
+	if m.c.ctx.Err() != nil {
+		return nil, fmt.Errorf("looking up topic %q: %w", topic, record.ErrClosed)
+	}
+	m.mu.Lock()
+	if t := m.cache[topic]; t != nil {
+		if !t.complete() {
+			maxAge = min(maxAge, m.c.timings.negative)
+		}
+		if time.Since(t.at) < maxAge {
+			m.mu.Unlock()
+			return t, nil
+		}
+	}
+	ch := make(chan *topicInfo, 1)
+	m.waiters[topic] = append(m.waiters[topic], waiter{ctx, ch})
+	m.asked[topic] = time.Now()
+	m.poke()
+	m.mu.Unlock()
+	select {
+	case t := <-ch:
+		return t, nil
+	case <-ctx.Done():
+	case <-m.c.ctx.Done():
+	}
+	m.mu.Lock()
+	if rest := slices.DeleteFunc(m.waiters[topic], func(w waiter) bool { return w.ch == ch }); len(rest) > 0 {
+		m.waiters[topic] = rest
+	} else {
+		delete(m.waiters, topic)
+	}
+	m.mu.Unlock()
+	if m.c.ctx.Err() != nil {
+		return nil, fmt.Errorf("looking up topic %q: %w", topic, record.ErrClosed)
+	}
+	return nil, fmt.Errorf("looking up topic %q: %w", topic, record.ErrUnavailable)
+}
+
+// broker returns the address of a broker, or "".
+func (m *metadata) broker(id int32) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.brokers[id]
+}
+
+// collect takes the topics that are to be asked for now, with those who wait for
+// them; if there are none it returns the time until the next.
+func (m *metadata) collect() (names []string, waiters map[string][]waiter, wait time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := time.Now()
+	wait = time.Hour
+	// What is due soon is asked for along with what is due now, so that the
+	// topics with one period end up in one request.
+	soon := func(at time.Time, slack time.Duration) bool { return !at.After(now.Add(slack)) }
+	urgent := false
+	for _, at := range m.asked {
+		urgent = urgent || soon(at, 0)
+		wait = min(wait, at.Sub(now))
+	}
+	for _, e := range m.watched {
+		urgent = urgent || soon(e.due, 0)
+		wait = min(wait, e.due.Sub(now))
+	}
+	if !urgent {
+		return nil, nil, max(wait, time.Millisecond)
+	}
+	set := map[string]struct{}{}
+	for name, at := range m.asked {
+		if soon(at, 0) {
+			set[name] = struct{}{}
+			delete(m.asked, name)
+		}
+	}
+	slack := m.c.timings.missing / 4
+	for name, e := range m.watched {
+		if soon(e.due, slack) {
+			set[name] = struct{}{}
+			e.due = now.Add(m.c.timings.refresh)
+		}
+	}
+	waiters = map[string][]waiter{}
+	for name := range set {
+		names = append(names, name)
+		if w := m.waiters[name]; w != nil {
+			waiters[name] = w
+			delete(m.waiters, name)
+		}
+	}
+	return names, waiters, 0
+}
+
+// giveBack undoes collect for names that no answer came for.
+func (m *metadata) giveBack(names []string, waiters map[string][]waiter, at time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, name := range names {
+		w := slices.DeleteFunc(waiters[name], func(w waiter) bool { return w.ctx.Err() != nil })
+		if len(w) > 0 {
+			m.waiters[name] = append(w, m.waiters[name]...)
+			m.asked[name] = at
+		}
+		if e := m.watched[name]; e != nil && at.Before(e.due) {
+			e.due = at
+		}
+	}
+}
+
+// loop asks until the cluster is closed.
+func (m *metadata) loop() {
+	defer func() {
+		if m.conn != nil {
+			m.conn.close()
+		}
+	}()
+	for m.c.ctx.Err() == nil {
+		names, waiters, wait := m.collect()
+		if len(names) == 0 {
+			t := time.NewTimer(wait)
+			select {
+			case <-m.wake:
+			case <-t.C:
+			case <-m.c.ctx.Done():
+			}
+			t.Stop()
+			continue
+		}
+		answer, err := m.request(names)
+		if err != nil {
+			m.giveBack(names, waiters, time.Now())
+			if round := len(m.candidates()); m.failures%round == 0 {
+				sleep(m.c.ctx, backoff(m.failures/round, 200*time.Millisecond, time.Second))
+			}
+			continue
+		}
+		m.failures = 0
+		m.apply(answer, names, waiters)
+	}
+}
+
+// apply keeps an answer and hands it out.
+func (m *metadata) apply(answer *sarama.MetadataResponse, names []string, waiters map[string][]waiter) {
+	now := time.Now()
+	infos := make(map[string]*topicInfo, len(names))
+	for _, t := range answer.Topics {
+		infos[t.Name] = newTopicInfo(t, now)
+	}
+	type notice struct {
+		w watcher
+		t *topicInfo
+	}
+	var notices []notice
+	m.mu.Lock()
+	clear(m.brokers)
+	for _, b := range answer.Brokers {
+		m.brokers[b.ID()] = b.Addr()
+	}
+	m.controller = answer.ControllerID
+	var absent []string
+	for _, name := range names {
+		t := infos[name]
+		if t == nil {
+			absent = append(absent, name)
+			continue
+		}
+		m.cache[name] = t
+		if e := m.watched[name]; e != nil {
+			if at := now.Add(m.period(t)); at.Before(e.due) {
+				e.due = at
+			}
+			for w := range e.watchers {
+				notices = append(notices, notice{w, t})
+			}
+		}
+	}
+	m.trim(now)
+	m.mu.Unlock()
+
+	// The watchers first: who waits for an answer may rely on their having seen it.
+	for _, n := range notices {
+		n.w.onMetadata(n.t)
+	}
+	for name, ws := range waiters {
+		if t := infos[name]; t != nil {
+			for _, w := range ws {
+				w.ch <- t
+			}
+		}
+	}
+	if len(absent) > 0 {
+		m.c.log.Debug("metadata answer lacks topics", zap.Int("topics", len(absent)))
+		m.giveBack(absent, waiters, now.Add(200*time.Millisecond))
+	}
+}
+
+// period returns how soon a watched topic is to be asked for again.
+func (m *metadata) period(t *topicInfo) time.Duration {
+	switch {
+	case t.refused():
+		return m.c.timings.forbidden
+	case !t.complete():
+		return m.c.timings.missing
+	}
+	return m.c.timings.refresh
+}

@@ -1,0 +1,202 @@
+package kafka
+
+import (
+	"errors"
+	"time"
+
+	"github.com/IBM/sarama"
+	"go.uber.org/zap"
+
+	"github.com/kafkaws/kafkaws/record"
+)
+
+const (
+	noEpoch int32 = -1
+	// fetchBytes is what is asked of one partition at a time. It grows, for a
+	// partition whose next batch is larger, up to maxFetchBytes.
+	fetchBytes    = 1 << 20
+	maxFetchBytes = 64 << 20
+	// stuckAnswers is how many answers in a row may lack what should be there.
+	stuckAnswers = 16
+)
+
+// state is what a partition of a reading is waiting for.
+type state int
+
+const (
+	// starting: the offset to begin at is not known yet.
+	starting state = iota
+	// active: it is read, or will be as soon as it has a leader.
+	active
+	// lost: its next offset is not in the log, or cannot be read; somebody is
+	// finding out where reading goes on.
+	lost
+)
+
+// partition is one partition of a reading. Its fields are guarded by the
+// reading's lock, but for loop, which the source's lock guards.
+type partition struct {
+	reading *reading
+	id      int32
+
+	state     state
+	announced bool // the sink knows where it begins
+	next      int64
+	leader    int32
+	epoch     int32
+	// gen counts the times that next was set to something other than the end
+	// of what was delivered. An answer to an earlier question is void.
+	gen      int
+	asking   bool // an offset is being looked up
+	failures int  // in a row
+	poisoned int  // answers in a row that made no sense
+	lagging  int  // answers in a row about an earlier leader
+
+	maxBytes int32
+	// alone asks for a request of its own. A broker always returns the first
+	// batch of a request whole, and an answer that makes no sense can be laid
+	// at one partition's door only this way.
+	alone bool
+	stuck int // answers in a row without the records that should be there
+
+	loop *loop
+}
+
+// block takes the partition's part of an answer: it delivers the records, or
+// decides what to do about their absence.
+func (p *partition) block(b *sarama.FetchResponseBlock, w want, alone, throttled bool) {
+	r := p.reading
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stopped || p.gen != w.gen || p.state != active {
+		return
+	}
+	if b.Err != sarama.ErrNoError {
+		if b.Err == sarama.ErrOffsetOutOfRange && p.next != w.offset {
+			return // the question was about another offset
+		}
+		p.fetchFailed(b.Err)
+		return
+	}
+	p.failures, p.poisoned = 0, 0
+	d := decodeBlock(b, r.topic, p.id, p.next, r.src.committed)
+	if alone {
+		p.alone = false
+	}
+	if d.moved {
+		p.stuck = 0
+		p.maxBytes = fetchBytes
+		if d.batch.Next <= p.next {
+			return
+		}
+		p.next = d.batch.Next
+		r.sink.Deliver(d.batch)
+		return
+	}
+	if p.next != w.offset {
+		return
+	}
+	if d.partial {
+		p.alone = true
+		p.maxBytes = min(p.maxBytes*2, maxFetchBytes)
+		return
+	}
+	// Compaction can leave batches without any record, which sarama does not
+	// show. When a request for this partition alone finds nothing below the
+	// end of what may be read, there is nothing else there.
+	end := b.HighWaterMarkOffset
+	if r.src.committed && b.LastStableOffset >= 0 {
+		end = min(end, b.LastStableOffset)
+	}
+	if p.next >= end || throttled {
+		p.stuck = 0
+		return
+	}
+	// A few such answers are normal: the other partitions had filled them.
+	p.stuck++
+	p.alone = p.stuck >= stuckAnswers
+	if alone && p.stuck > stuckAnswers {
+		p.stuck, p.alone = 0, false
+		p.next = end
+		r.sink.Deliver(record.Batch{Partition: p.id, Next: end})
+	}
+}
+
+// fetchFailed decides what to do about an error that the leader returned for the
+// partition. The caller holds the reading's lock.
+func (p *partition) fetchFailed(err sarama.KError) {
+	r := p.reading
+	switch err {
+	case sarama.ErrOffsetOutOfRange:
+		r.src.detach(p)
+		p.state = lost
+		gen := p.gen
+		r.c.spawn(func() { r.relocate(p, gen) })
+		return
+	case sarama.ErrTopicAuthorizationFailed, sarama.ErrClusterAuthorizationFailed:
+		r.forbidden(err)
+		r.src.detach(p)
+		r.c.meta.refresh(r.topic, r.c.timings.forbidden)
+		return
+	case sarama.ErrNotLeaderForPartition, sarama.ErrUnknownLeaderEpoch, sarama.ErrFencedLeaderEpoch,
+		sarama.ErrReplicaNotAvailable, sarama.ErrLeaderNotAvailable, sarama.ErrUnknownTopicOrPartition,
+		sarama.ErrOffsetNotAvailable, sarama.ErrBrokerNotAvailable:
+		// What happens when leaders move and topics go.
+	default:
+		if r.odd.allow() {
+			r.c.log.Warn("kafka cannot serve a partition; trying again",
+				zap.String("topic", r.topic), zap.Int32("partition", p.id), zap.Error(err))
+		}
+	}
+	p.lookAgain()
+}
+
+// lookAgain has the partition assigned again after new metadata, which is asked
+// for at once the first time, then less and less often. The caller holds the
+// reading's lock.
+func (p *partition) lookAgain() {
+	r := p.reading
+	r.src.detach(p)
+	var delay time.Duration
+	if p.failures > 0 {
+		delay = backoff(p.failures, 100*time.Millisecond, time.Second)
+	}
+	p.failures++
+	r.c.meta.refresh(r.topic, delay)
+}
+
+// unreadable notes that an answer of the leader, to a request for this partition
+// alone, made no sense. A few tries later the batch is held to be bad.
+func (p *partition) unreadable(w want, err error) {
+	r := p.reading
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stopped || p.gen != w.gen || p.state != active || p.next != w.offset {
+		return
+	}
+	if p.poisoned++; p.poisoned < 3 {
+		p.lookAgain()
+		return
+	}
+	p.poisoned = 0
+	reason := "it is corrupt, or made by something newer"
+	if errors.Is(err, sarama.ErrDecompressedBatchTooLarge) {
+		reason = "it is too large when decompressed"
+	}
+	r.c.log.Error("skipping a record batch that cannot be read: "+reason,
+		zap.String("topic", r.topic), zap.Int32("partition", p.id), zap.Int64("offset", p.next), zap.Error(err))
+	r.src.detach(p)
+	p.state = lost
+	gen := p.gen
+	r.c.spawn(func() { r.skip(p, gen) })
+}
+
+// suspect has the partition fetched alone, because it was part of a request
+// whose answer made no sense.
+func (p *partition) suspect(w want) {
+	p.reading.mu.Lock()
+	defer p.reading.mu.Unlock()
+	if p.gen == w.gen {
+		p.alone = true
+	}
+}

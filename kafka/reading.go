@@ -1,0 +1,280 @@
+package kafka
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/IBM/sarama"
+	"go.uber.org/zap"
+
+	"github.com/kafkaws/kafkaws/record"
+)
+
+// reading is one topic being read into one sink. Its lock is held while the
+// sink's methods run, which keeps them in order and lets Stop promise that they
+// are over.
+type reading struct {
+	src    *source
+	c      *Cluster
+	topic  string
+	sink   record.Sink
+	ctx    context.Context
+	cancel context.CancelFunc
+	odd    seldom
+
+	mu      sync.Mutex
+	stopped bool
+	started bool
+	waited  bool // the topic did not exist when the reading began
+	gone    int  // answers in a row that there is no such topic
+	metaAt  time.Time
+	id      sarama.Uuid
+	retired map[[16]byte]struct{} // ids of the topic's former lives
+	parts   map[int32]*partition
+	grace   *time.Timer
+	overdue bool // partitions without a leader are not waited for any longer
+}
+
+// Resume implements record.Reading.
+func (r *reading) Resume() { r.src.resume(r) }
+
+// Stop implements record.Reading. It waits for a method of the sink's that is
+// running; so it must not be called from one, nor with a lock held that one takes.
+func (r *reading) Stop() {
+	r.mu.Lock()
+	was := r.stopped
+	r.stopped = true
+	if r.grace != nil {
+		r.grace.Stop()
+	}
+	r.mu.Unlock()
+	if was {
+		return
+	}
+	r.cancel()
+	r.src.remove(r)
+	r.c.meta.unwatch(r.topic, r)
+}
+
+// onMetadata implements watcher.
+func (r *reading) onMetadata(t *topicInfo) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stopped || t.at.Before(r.metaAt) {
+		return
+	}
+	r.metaAt = t.at
+	switch {
+	case t.unknown():
+		r.vanished()
+		return
+	case t.refused():
+		r.forbidden(t.err)
+		return
+	case t.err != sarama.ErrNoError || len(t.partitions) == 0:
+		return // it exists, and is not ready; it is asked for again soon
+	}
+	if _, old := r.retired[t.id]; old {
+		// A broker that lags behind still tells of the topic's former life.
+		r.c.meta.suspect(r.topic, backoff(1, 200*time.Millisecond, time.Second))
+		return
+	}
+	if r.remade(t) {
+		r.restart(t)
+	}
+	r.gone = 0
+	r.id = t.id
+	r.place(t)
+}
+
+// vanished notes that the brokers know no such topic.
+func (r *reading) vanished() {
+	r.gone++
+	if !r.started && !r.waited {
+		r.waited = true
+		r.sink.Missing()
+	}
+	// Asking the former leaders again would be of no use until it is back.
+	for _, p := range r.parts {
+		r.src.detach(p)
+	}
+	if len(r.parts) > 0 && r.gone == 1 {
+		r.c.meta.suspect(r.topic, 0)
+	}
+}
+
+// absent notes that there can be no such topic.
+func (r *reading) absent() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.stopped {
+		r.vanished()
+	}
+}
+
+// forbidden logs, once in a while, that the brokers refuse the topic to us.
+func (r *reading) forbidden(err error) {
+	if r.odd.allow() {
+		r.c.log.Warn("kafka refuses the gateway a topic that is being read; trying again until its rights allow it (READ and DESCRIBE)",
+			zap.String("topic", r.topic), zap.Error(err))
+	}
+}
+
+// remade reports whether the topic is not the one that was read so far. Brokers
+// that are too old to tell the topic's id must have denied it for a while.
+func (r *reading) remade(t *topicInfo) bool {
+	if len(r.parts) == 0 {
+		return false
+	}
+	if t.id == (sarama.Uuid{}) || r.id == (sarama.Uuid{}) {
+		return r.gone > 1
+	}
+	return t.id != r.id
+}
+
+// restart has every partition read from the first record of the new topic.
+func (r *reading) restart(t *topicInfo) {
+	if r.id != (sarama.Uuid{}) {
+		r.retired[r.id] = struct{}{}
+	}
+	r.c.log.Info("topic was deleted and made again; reading it from its first record", zap.String("topic", r.topic))
+	for _, p := range r.parts {
+		r.src.detach(p)
+		from := p.next
+		p.state, p.next, p.gen = active, 0, p.gen+1
+		p.leader, p.epoch = noBroker, noEpoch
+		p.asking, p.alone, p.stuck, p.failures, p.poisoned = false, false, 0, 0, 0
+		if r.started && p.announced {
+			r.sink.Lost(p.id, from, 0)
+		}
+	}
+	if !r.started {
+		// Its records are all newer than the call to Read.
+		r.waited = true
+	}
+}
+
+// place brings the partitions in line with what the brokers said: new ones are
+// begun, moved ones follow their leaders.
+func (r *reading) place(t *topicInfo) {
+	for _, pi := range t.partitions {
+		p := r.parts[pi.id]
+		if p == nil {
+			p = &partition{reading: r, id: pi.id, leader: noBroker, epoch: noEpoch, maxBytes: fetchBytes}
+			if r.started || r.waited {
+				p.state = active
+			}
+			r.parts[pi.id] = p
+		}
+		if pi.epoch >= 0 && pi.epoch < p.epoch && p.lagging < 20 {
+			// A broker that lags behind; or, if it stays like this, a topic
+			// that was made again in a cluster that tells no ids.
+			p.lagging++
+			r.c.meta.suspect(r.topic, backoff(1, 200*time.Millisecond, time.Second))
+			continue
+		}
+		p.leader, p.epoch, p.lagging = pi.leader, pi.epoch, 0
+	}
+	r.findStarts()
+	r.begin()
+	for _, p := range r.parts {
+		p.follow()
+	}
+}
+
+// follow has the partition read from its leader, if it may be read. The caller
+// holds the reading's lock.
+func (p *partition) follow() {
+	r := p.reading
+	if p.state != active || !p.announced {
+		return
+	}
+	if p.leader < 0 {
+		r.src.detach(p)
+		return
+	}
+	r.src.assign(p, p.leader)
+}
+
+// findStarts looks up the ends of the partitions whose start is not known.
+func (r *reading) findStarts() {
+	byLeader := map[int32][]*offsetQuery{}
+	for _, p := range r.parts {
+		if p.state != starting || p.asking || p.leader < 0 {
+			continue
+		}
+		p.asking = true
+		gen := p.gen
+		byLeader[p.leader] = append(byLeader[p.leader], &offsetQuery{
+			topic: r.topic, partition: p.id, time: sarama.OffsetNewest, committed: r.src.committed,
+			done: func(offset int64, err error) { r.startFound(p, gen, offset, err) },
+		})
+	}
+	for leader, queries := range byLeader {
+		r.c.offsets.ask(leader, queries)
+	}
+}
+
+// startFound takes the answer to findStarts.
+func (r *reading) startFound(p *partition, gen int, offset int64, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stopped || p.gen != gen || p.state != starting {
+		return
+	}
+	p.asking = false
+	if err != nil {
+		p.failures++
+		r.c.log.Debug("looking up the end of a partition failed; trying again",
+			zap.String("topic", r.topic), zap.Int32("partition", p.id), zap.Error(err))
+		r.c.meta.refresh(r.topic, backoff(p.failures, 100*time.Millisecond, time.Second))
+		return
+	}
+	p.failures = 0
+	p.state, p.next = active, offset
+	r.begin()
+	p.follow()
+}
+
+// begin tells the sink where the partitions begin that it does not know yet. The
+// first time it waits until all are known, unless that takes too long: a
+// partition without a leader must not keep the others from being read.
+func (r *reading) begin() {
+	next := map[int32]int64{}
+	pending := false
+	for _, p := range r.parts {
+		switch {
+		case p.announced:
+		case p.state == starting:
+			pending = true
+		default:
+			next[p.id] = p.next
+		}
+	}
+	if !r.started && pending && !r.overdue {
+		if r.grace == nil {
+			r.grace = time.AfterFunc(r.c.timings.grace, r.graceOver)
+		}
+		return
+	}
+	if len(next) == 0 {
+		return
+	}
+	r.started = true
+	r.sink.Started(next)
+	for id := range next {
+		r.parts[id].announced = true
+		r.parts[id].follow()
+	}
+}
+
+func (r *reading) graceOver() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stopped || r.started {
+		return
+	}
+	r.overdue = true
+	r.begin()
+}

@@ -1,0 +1,145 @@
+package kafka
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/kafkaws/kafkaws/record"
+)
+
+// source reads topics with one isolation level: it has a fetch loop for every
+// broker that leads a partition which is read.
+type source struct {
+	c         *Cluster
+	committed bool
+
+	// mu guards the assignment of partitions to loops. Nothing of a sink's is
+	// called while it is held, so that a sink may call Resume whenever it likes.
+	mu       sync.Mutex
+	stopped  bool
+	loops    map[int32]*loop
+	readings map[*reading]map[*partition]struct{} // the partitions that a loop has
+}
+
+func newSource(c *Cluster, committed bool) *source {
+	return &source{c: c, committed: committed, loops: map[int32]*loop{}, readings: map[*reading]map[*partition]struct{}{}}
+}
+
+// Read implements record.Source.
+func (s *source) Read(topic string, sink record.Sink) record.Reading {
+	ctx, cancel := context.WithCancel(s.c.ctx)
+	r := &reading{
+		src: s, c: s.c, topic: topic, sink: sink, ctx: ctx, cancel: cancel,
+		parts: map[int32]*partition{}, retired: map[[16]byte]struct{}{},
+	}
+	s.mu.Lock()
+	if s.stopped {
+		s.mu.Unlock()
+		r.Stop()
+		return r
+	}
+	s.readings[r] = map[*partition]struct{}{}
+	s.mu.Unlock()
+	// A name that Kafka would never take cannot come to exist, so there is
+	// nothing to ask for.
+	if record.ValidTopic(topic) {
+		s.c.meta.watch(topic, r)
+	} else {
+		s.c.spawn(r.absent)
+	}
+	return r
+}
+
+// Exists implements record.Source.
+func (s *source) Exists(ctx context.Context, topic string) error {
+	if !record.ValidTopic(topic) {
+		return fmt.Errorf("looking up topic %q: it is no legal name: %w", topic, record.ErrUnknownTopic)
+	}
+	t, err := s.c.meta.lookup(ctx, topic, s.c.timings.positive)
+	if err != nil {
+		return err
+	}
+	return t.problem()
+}
+
+// assign gives a partition to the loop of a broker. The caller holds the
+// reading's lock.
+func (s *source) assign(p *partition, leader int32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	set := s.readings[p.reading]
+	if s.stopped || set == nil {
+		return
+	}
+	if p.loop != nil {
+		if p.loop.id == leader {
+			return
+		}
+		s.drop(p)
+	}
+	l := s.loops[leader]
+	if l == nil {
+		l = newLoop(s, leader)
+		if !s.c.spawn(l.run) {
+			return
+		}
+		s.loops[leader] = l
+	}
+	p.loop = l
+	l.parts[p] = struct{}{}
+	set[p] = struct{}{}
+	l.hurry(p)
+}
+
+// detach takes a partition from its loop.
+func (s *source) detach(p *partition) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.drop(p)
+}
+
+// drop does the work of detach. The caller holds s.mu.
+func (s *source) drop(p *partition) {
+	if p.loop == nil {
+		return
+	}
+	delete(p.loop.parts, p)
+	delete(p.loop.joining, p)
+	delete(s.readings[p.reading], p)
+	p.loop.poke()
+	p.loop = nil
+}
+
+// resume has the loops look at a reading's partitions again, at once.
+func (s *source) resume(r *reading) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for p := range s.readings[r] {
+		p.loop.hurry(p)
+	}
+}
+
+// remove takes all partitions of a reading from their loops, for good.
+func (s *source) remove(r *reading) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for p := range s.readings[r] {
+		s.drop(p)
+	}
+	delete(s.readings, r)
+}
+
+// stopAll stops every reading.
+func (s *source) stopAll() {
+	s.mu.Lock()
+	s.stopped = true
+	all := make([]*reading, 0, len(s.readings))
+	for r := range s.readings {
+		all = append(all, r)
+	}
+	s.mu.Unlock()
+	for _, r := range all {
+		r.Stop()
+	}
+}
