@@ -1,0 +1,60 @@
+package kafkaws
+
+import (
+	"errors"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// The collectors are made once for the process, because sessions outlive
+// configurations, and registered with the registry of each configuration.
+var (
+	openSessions = prometheus.NewGauge(prometheus.GaugeOpts{
+		Namespace: "caddy", Subsystem: "kafka_websocket", Name: "sessions",
+		Help: "WebSocket sessions that are open.",
+	})
+	endedSessions = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "caddy", Subsystem: "kafka_websocket", Name: "sessions_ended_total",
+		Help: "WebSocket sessions that ended, by close code; 1006 stands for a connection that broke.",
+	}, []string{"code"})
+	ignoredMessages = prometheus.NewCounter(prometheus.CounterOpts{
+		Namespace: "caddy", Subsystem: "kafka_websocket", Name: "ignored_messages_total",
+		Help: "Messages of clients that were ignored because they lack a required field.",
+	})
+	skippedRecords = prometheus.NewCounter(prometheus.CounterOpts{
+		Namespace: "caddy", Subsystem: "kafka_websocket", Name: "skipped_records_total",
+		Help: "Records that were not sent to clients because a codec could not encode them.",
+	})
+)
+
+// registerMetrics registers the collectors with a configuration's registry.
+// Several handlers of one configuration do so.
+func registerMetrics(registry *prometheus.Registry) error {
+	for _, c := range []prometheus.Collector{openSessions, endedSessions, ignoredMessages, skippedRecords} {
+		var already prometheus.AlreadyRegisteredError
+		if err := registry.Register(c); err != nil && !errors.As(err, &already) {
+			return err
+		}
+	}
+	return nil
+}
+
+// sessionEnded counts the end of a session that sessionOpened counted.
+func sessionEnded(code int) {
+	openSessions.Dec()
+	endedSessions.WithLabelValues(codeLabel(code)).Inc()
+}
+
+func sessionOpened() { openSessions.Inc() }
+
+// codeLabel keeps the label's values few: codes that clients make up are not
+// counted one by one.
+func codeLabel(code int) string {
+	switch {
+	case code >= 1000 && code <= 1015, code >= 4000 && code <= 4009, code >= 4500 && code <= 4509:
+		return strconv.Itoa(code)
+	default:
+		return "other"
+	}
+}

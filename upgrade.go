@@ -1,0 +1,344 @@
+package kafkaws
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"go.uber.org/zap"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/kafkaws/kafkaws/gateway"
+	"github.com/kafkaws/kafkaws/record"
+)
+
+const (
+	// lookupPatience is how long a client waits for the positions of its
+	// topics before it is told to come back later.
+	lookupPatience = 5 * time.Second
+	// readBuffer is the buffer that each session reads through: small, since
+	// most sessions say little; a long message is read past it.
+	readBuffer = 512
+	// maxGroupID is the longest consumer group id that Kafka stores.
+	maxGroupID = 249
+)
+
+// refusal is why a request is not upgraded.
+type refusal struct {
+	status int
+	err    error
+	// hint tells the operator what would allow the request.
+	hint string
+	// header is set on the response.
+	header http.Header
+}
+
+// Error implements error.
+func (r *refusal) Error() string { return r.err.Error() }
+
+// Unwrap gives the cause.
+func (r *refusal) Unwrap() error { return r.err }
+
+func refused(status int, hint, format string, args ...any) *refusal {
+	return &refusal{status: status, hint: hint, err: fmt.Errorf(format, args...)}
+}
+
+func (r *refusal) with(name, value string) *refusal {
+	if r.header == nil {
+		r.header = make(http.Header)
+	}
+	r.header.Set(name, value)
+	return r
+}
+
+// unavailable is a refusal for now. Clients are told to come back at different
+// times.
+func unavailable(hint string, err error) *refusal {
+	r := &refusal{status: http.StatusServiceUnavailable, err: err, hint: hint}
+	return r.with("Retry-After", strconv.Itoa(1+rand.IntN(5)))
+}
+
+// refuse turns a refusal into what Caddy makes a response of. Caddy logs those
+// that are the client's fault at DEBUG only, where an operator who forgot a
+// directive does not find them.
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, refused *refusal) error {
+	maps.Copy(w.Header(), refused.header)
+	h.refusals.Warn("request refused",
+		zap.Int("status", refused.status),
+		zap.Error(refused.err),
+		zap.String("hint", refused.hint),
+		zap.String("client_ip", clientIP(r)))
+	return caddyhttp.Error(refused.status, refused.err)
+}
+
+// request is what a client asks for by its request.
+type request struct {
+	topics  []string
+	offered offered
+	deflate gateway.Deflate
+	// extensions is the answer to the client's offer of compression.
+	extensions string
+}
+
+// serve admits the request and upgrades it. An error is a *refusal unless the
+// connection broke.
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
+	if err := checkUpgrade(r); err != nil {
+		return err
+	}
+	if err := h.checkOrigin(r); err != nil {
+		return err
+	}
+	asked, err := h.parse(r)
+	if err != nil {
+		return err
+	}
+	allowed := h.policy.resolve(r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer))
+	for _, topic := range asked.topics {
+		if !allowed.maySubscribe(topic) {
+			return refused(http.StatusForbidden, "`subscribe` of kafka_websocket allows it", "subscribing to topic %q is not allowed", topic)
+		}
+	}
+	session, err := h.open(r, asked, allowed)
+	if err != nil {
+		return err
+	}
+	return h.upgrade(w, r, asked, session)
+}
+
+// checkUpgrade checks what RFC 6455 §4.2.1 wants of the request.
+func checkUpgrade(r *http.Request) error {
+	if isExtendedConnect(r) {
+		return refused(http.StatusNotImplemented, "keep h1 among the protocols of the server", "WebSocket over %s is not supported", r.Proto)
+	}
+	if r.Method != http.MethodGet {
+		return refused(http.StatusMethodNotAllowed, "", "method %s is not allowed", r.Method).with("Allow", http.MethodGet)
+	}
+	if !websocket.IsWebSocketUpgrade(r) {
+		plain := refused(http.StatusUpgradeRequired, "", "not a WebSocket request")
+		if r.ProtoMajor == 1 {
+			plain = plain.with("Upgrade", "websocket").with("Connection", "Upgrade")
+		}
+		return plain
+	}
+	if r.ContentLength != 0 || len(r.TransferEncoding) > 0 {
+		return refused(http.StatusBadRequest, "", "a WebSocket request has no body")
+	}
+	if !hasToken(r.Header.Values("Sec-WebSocket-Version"), "13") {
+		return refused(http.StatusBadRequest, "", "only version 13 of WebSocket is supported").with("Sec-WebSocket-Version", "13")
+	}
+	return nil
+}
+
+// isExtendedConnect reports whether the request opens a WebSocket over HTTP/2
+// (RFC 8441) or HTTP/3 (RFC 9220).
+func isExtendedConnect(r *http.Request) bool {
+	return r.Method == http.MethodConnect && (r.Header.Get(":protocol") == "websocket" || r.Proto == "websocket")
+}
+
+// hasToken reports whether one of a header's comma-separated lists has a token.
+func hasToken(values []string, token string) bool {
+	for _, value := range tokens(values) {
+		if strings.EqualFold(value, token) {
+			return true
+		}
+	}
+	return false
+}
+
+// tokens returns the elements of a header's comma-separated lists.
+func tokens(values []string) []string {
+	var all []string
+	for _, value := range values {
+		for element := range strings.SplitSeq(value, ",") {
+			if element = strings.TrimSpace(element); element != "" {
+				all = append(all, element)
+			}
+		}
+	}
+	return all
+}
+
+// checkOrigin keeps pages of other sites from connecting in the name of their
+// visitors (RFC 6455 §10.2).
+func (h *Handler) checkOrigin(r *http.Request) error {
+	if err := originAllowed(r, h.origins); err != nil {
+		return &refusal{status: http.StatusForbidden, err: err, hint: "`origins` of kafka_websocket allows pages of other hosts"}
+	}
+	return nil
+}
+
+// parse reads the request's parameters and headers.
+func (h *Handler) parse(r *http.Request) (*request, error) {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, refused(http.StatusBadRequest, "", "reading the query: %w", err)
+	}
+	asked := new(request)
+	if asked.topics, err = h.topics(query["topics"]); err != nil {
+		return nil, err
+	}
+	if group := query.Get("group.id"); group != "" {
+		if len(group) > maxGroupID || !record.ValidTopic(group) {
+			return nil, refused(http.StatusBadRequest, "", "illegal consumer group id %q", group)
+		}
+		return nil, refused(http.StatusForbidden, "", "consumer group %q is not allowed", group)
+	}
+	asked.offered = h.choose(tokens(r.Header.Values("Sec-WebSocket-Protocol")))
+	if c := h.resolved.Compression; c != nil {
+		asked.deflate, asked.extensions = negotiateDeflate(r.Header.Values("Sec-WebSocket-Extensions"), int(c.MinSize))
+	}
+	return asked, nil
+}
+
+// topics reads the names of topics, each once and in their order.
+func (h *Handler) topics(values []string) ([]string, error) {
+	var topics []string
+	seen := make(map[string]bool)
+	for _, name := range tokens(values) {
+		if seen[name] {
+			continue
+		}
+		if !record.ValidTopic(name) {
+			return nil, refused(http.StatusBadRequest, "", "illegal topic name %q: Kafka takes 1 to %d of the characters A-Z a-z 0-9 . _ -", name, record.MaxTopicLength)
+		}
+		seen[name] = true
+		topics = append(topics, name)
+	}
+	if limit := h.resolved.Limits.MaxTopics; len(topics) > limit {
+		return nil, refused(http.StatusBadRequest, "`max_topics` of kafka_websocket allows more", "%d topics asked for, no more than %d are allowed", len(topics), limit)
+	}
+	return topics, nil
+}
+
+// choose returns the first codec of the client's list that is offered here; for
+// a client that names none that is known, the first that is offered, and then
+// the response names none.
+func (h *Handler) choose(subprotocols []string) offered {
+	for _, name := range subprotocols {
+		for _, o := range h.encodings {
+			if o.subprotocol == name {
+				return o
+			}
+		}
+	}
+	unnamed := h.encodings[0]
+	unnamed.subprotocol = ""
+	return unnamed
+}
+
+// open makes the session, with its positions fixed, so that the client hears
+// what is written after the handshake.
+func (h *Handler) open(r *http.Request, asked *request, allowed *topicPolicy) (*gateway.Session, error) {
+	ctx, cancel := context.WithTimeout(r.Context(), lookupPatience)
+	defer cancel()
+	if h.resolved.MissingTopics == missingReject {
+		for _, topic := range asked.topics {
+			if err := h.sessions.source.Exists(ctx, topic); err != nil {
+				return nil, h.refuseTopic(topic, err)
+			}
+		}
+	}
+	encoding := asked.offered.plain
+	if asked.deflate.On {
+		encoding = &gateway.Encoding{ID: asked.offered.id, Codec: asked.offered.codec, Deflate: asked.deflate}
+	}
+	session, err := h.sessions.Open(ctx, gateway.SessionConfig{
+		Encoding:   encoding,
+		Topics:     asked.topics,
+		Earliest:   h.resolved.Start == startEarliest,
+		MayPublish: allowed.mayPublish,
+		Fields:     sessionFields(r),
+	})
+	switch {
+	case err == nil:
+		return session, nil
+	case errors.Is(err, gateway.ErrFull):
+		return nil, unavailable("`max_sessions` of kafka_websocket allows more", err)
+	case errors.Is(err, gateway.ErrDraining):
+		return nil, unavailable("", err)
+	default:
+		return nil, unavailable("check that the brokers run and that `brokers` of kafka_websocket names them", err)
+	}
+}
+
+func (h *Handler) refuseTopic(topic string, err error) error {
+	if errors.Is(err, record.ErrUnknownTopic) {
+		return refused(http.StatusNotFound, "`missing_topics wait` of kafka_websocket lets clients wait for it", "topic %q does not exist", topic)
+	}
+	return unavailable("check that the brokers run and that `brokers` of kafka_websocket names them", err)
+}
+
+// sessionFields are the fields that tell whose session a log line is about.
+// They are copies: nothing of the request may be kept.
+func sessionFields(r *http.Request) []zap.Field {
+	fields := []zap.Field{zap.String("client_ip", clientIP(r))}
+	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if user, ok := repl.GetString("http.auth.user.id"); ok && user != "" {
+		fields = append(fields, zap.String("user_id", user))
+	}
+	return fields
+}
+
+// clientIP returns the client's address, as `trusted_proxies` has it.
+func clientIP(r *http.Request) string {
+	ip, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	return ip
+}
+
+// noOwnBuffers keeps the WebSocket library from giving each connection a write
+// buffer: its only writes are control frames, which do not use one.
+type noOwnBuffers struct{}
+
+// Get implements websocket.BufferPool.
+func (noOwnBuffers) Get() any { return nil }
+
+// Put implements websocket.BufferPool.
+func (noOwnBuffers) Put(any) {}
+
+// upgrade switches the connection to WebSocket and starts the session.
+func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request, asked *request, session *gateway.Session) error {
+	shake := &handshake{ResponseWriter: w, extensions: asked.extensions}
+	shake.conn = session.Conn(shake.switchProtocols)
+	var problem *refusal
+	upgrader := websocket.Upgrader{
+		ReadBufferSize:    readBuffer,
+		WriteBufferPool:   noOwnBuffers{},
+		EnableCompression: asked.deflate.On,
+		CheckOrigin:       func(*http.Request) bool { return true }, // done before
+		Error: func(_ http.ResponseWriter, _ *http.Request, status int, reason error) {
+			problem = &refusal{status: status, err: reason}
+		},
+	}
+	response := make(http.Header)
+	if asked.offered.subprotocol != "" {
+		response.Set("Sec-WebSocket-Protocol", asked.offered.subprotocol)
+	}
+	ws, err := upgrader.Upgrade(shake, r, response)
+	if err == nil {
+		sessionOpened()
+		session.Serve(ws)
+		return nil
+	}
+	session.Abort()
+	switch {
+	case problem != nil:
+		return problem
+	case errors.Is(err, errNoHijack):
+		return caddyhttp.Error(http.StatusInternalServerError, err)
+	default:
+		// The response is out, or the connection gone: nobody is left to answer.
+		h.logger.Debug("connection lost during the handshake", zap.Error(err))
+		return nil
+	}
+}
