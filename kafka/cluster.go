@@ -51,7 +51,6 @@ type Cluster struct {
 
 	meta    *metadata
 	offsets *offsets
-	ranges  *ranges
 	health  *health
 
 	mu        sync.Mutex
@@ -80,7 +79,6 @@ func New(cfg Config) (*Cluster, error) {
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	c.health = &health{log: log, down: map[string]*outage{}}
 	c.meta = newMetadata(c)
-	c.ranges = &ranges{conns: map[int32]*rangeConn{}}
 	c.offsets = &offsets{c: c, workers: map[int32]*offsetWorker{}}
 	return c, nil
 }
@@ -121,7 +119,6 @@ func (c *Cluster) Close() {
 		}
 	}
 	c.stop() // breaks the connections, and with them the long polls
-	c.ranges.closeAll()
 	now, cancel := context.WithCancel(context.Background())
 	cancel()
 	for _, p := range producers {

@@ -39,11 +39,7 @@ func (p *Producer) start(ctx context.Context) (*engine, error) {
 	if e == nil {
 		e = &engine{ready: make(chan struct{})}
 		p.engine = e
-		p.entered.Add(1)
-		go func() {
-			defer p.entered.Done()
-			p.launch(e)
-		}()
+		p.entered.Go(func() { p.launch(e) })
 	}
 	p.mu.Unlock()
 	select {
@@ -62,15 +58,13 @@ func (p *Producer) know(ctx context.Context, e *engine, topic string, partition 
 		return nil
 	}
 	found := make(chan error, 1)
-	p.entered.Add(1) // by a caller that has entered
-	go func() {
-		defer p.entered.Done()
+	p.entered.Go(func() { // by a caller that has entered
 		all, err := e.client.Partitions(topic)
 		if err == nil && int(partition) >= len(all) {
 			err = e.client.RefreshMetadata(topic)
 		}
 		found <- err
-	}()
+	})
 	var err error
 	select {
 	case err = <-found:

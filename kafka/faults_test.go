@@ -277,8 +277,13 @@ func TestCloseBreaksLongPolls(t *testing.T) {
 
 func TestConfig(t *testing.T) {
 	for _, cfg := range []Config{
-		{}, {Brokers: []string{"a"}}, {Brokers: []string{"a:0"}}, {Brokers: []string{":9092"}}, {Brokers: []string{"a:70000"}},
-		{Brokers: []string{"a:9092"}, Version: "four"}, {Brokers: []string{"a:9092"}, Version: "0.10.0.0"},
+		{},
+		{Brokers: []string{"a"}},
+		{Brokers: []string{"a:0"}},
+		{Brokers: []string{":9092"}},
+		{Brokers: []string{"a:70000"}},
+		{Brokers: []string{"a:9092"}, Version: "four"},
+		{Brokers: []string{"a:9092"}, Version: "0.10.0.0"},
 	} {
 		if cfg.Validate() == nil {
 			t.Errorf("%+v is taken", cfg)

@@ -34,8 +34,7 @@ func classify(err error, sent bool) error {
 	case errors.Is(err, breaker.ErrBreakerOpen):
 		return fmt.Errorf("writing a record: the partition's leader was not found lately: %w", record.ErrUnavailable)
 	}
-	var c sarama.ConfigurationError
-	if errors.As(err, &c) {
+	if _, ok := errors.AsType[sarama.ConfigurationError](err); ok {
 		return fmt.Errorf("writing a record: the producer cannot write it: %w", record.ErrRefused)
 	}
 	return fmt.Errorf("writing a record: no leader of the partition was found: %w", record.ErrUnavailable)

@@ -146,8 +146,10 @@ func (q *pending) giveUp(over func(*submission) bool) {
 		}
 		q.take(s)
 		q.mu.Unlock()
-		s.done(record.Outcome{Partition: record.AnyPartition, Offset: -1,
-			Err: fmt.Errorf("writing a record: no acknowledgement came in time: %w", record.ErrUnknownOutcome)})
+		s.done(record.Outcome{
+			Partition: record.AnyPartition, Offset: -1,
+			Err: fmt.Errorf("writing a record: no acknowledgement came in time: %w", record.ErrUnknownOutcome),
+		})
 	}
 }
 

@@ -62,8 +62,9 @@ func (c *Cluster) NewProducer(cfg ProducerConfig) *Producer {
 	return p
 }
 
-// Publish implements record.Producer. Until ctx is done it also waits for room:
-// at most 1024 records and 32 MiB of a topic are on their way at a time. The
+// Publish implements record.Producer. Until ctx is done, and no longer than the
+// timeout, it also waits for room: at most 1024 records and 32 MiB of a topic are
+// on their way at a time. The
 // errors that it returns wrap ErrUnknownTopic, ErrRefused, ErrTooLarge,
 // ErrUnavailable or ErrClosed.
 func (p *Producer) Publish(ctx context.Context, r *record.Record, done func(record.Outcome)) error {
@@ -125,7 +126,7 @@ func (p *Producer) known(r *record.Record) bool {
 // prepare does all that may take time before a record is handed to sarama, which
 // ends with its entry through the topic's gate.
 func (p *Producer) prepare(ctx context.Context, r *record.Record, s *submission) (*engine, *gate, error) {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
 	defer cancel()
 	defer context.AfterFunc(p.ctx, cancel)()
 	if err := p.check(ctx, r); err != nil {

@@ -19,11 +19,12 @@ type source struct {
 	mu       sync.Mutex
 	stopped  bool
 	loops    map[int32]*loop
+	grabbers map[int32]*grabber
 	readings map[*reading]map[*partition]struct{} // the partitions that a loop has
 }
 
 func newSource(c *Cluster, committed bool) *source {
-	return &source{c: c, committed: committed, loops: map[int32]*loop{}, readings: map[*reading]map[*partition]struct{}{}}
+	return &source{c: c, committed: committed, loops: map[int32]*loop{}, grabbers: map[int32]*grabber{}, readings: map[*reading]map[*partition]struct{}{}}
 }
 
 // Read implements record.Source.

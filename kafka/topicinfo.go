@@ -28,7 +28,7 @@ type partitionInfo struct {
 
 // unknown reports whether the brokers say that there is no such topic.
 func (t *topicInfo) unknown() bool {
-	return t.err == sarama.ErrUnknownTopicOrPartition || t.err == sarama.ErrInvalidTopic || t.err == kafkaUnknownTopicID
+	return t.err == sarama.ErrUnknownTopicOrPartition || t.err == sarama.ErrInvalidTopic || t.err == errUnknownTopicID
 }
 
 // refused reports whether the brokers do not let us see the topic.
@@ -45,8 +45,8 @@ func (t *topicInfo) complete() bool {
 }
 
 const (
-	kafkaUnknownTopicID sarama.KError = 100 // UNKNOWN_TOPIC_ID, which sarama has no name for
-	noBroker            int32         = -1
+	errUnknownTopicID sarama.KError = 100 // UNKNOWN_TOPIC_ID, which sarama has no name for
+	noBroker          int32         = -1
 )
 
 // watcher is told what the brokers say about a topic, each time they are asked.
