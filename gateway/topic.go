@@ -146,7 +146,7 @@ func (t *topic) work() {
 		}
 		for _, b := range batches {
 			for records := b.Records; len(records) > 0; {
-				n := run(records)
+				n := run(records, int(min(maxRun, t.hub.cfg.Buffer/8)))
 				t.pace()
 				t.put(b.Partition, records[:n], records[n-1].Offset+1)
 				records = records[n:]
@@ -157,14 +157,15 @@ func (t *topic) work() {
 }
 
 // maxRun is how many bytes of records are put into the tails at once: enough to
-// make good writes of, few enough that sessions start on them soon.
+// make good writes of, few enough that sessions start on them soon. A small
+// buffer has smaller runs, so that one run does not push anyone off the tail.
 const maxRun = 128 << 10
 
-// run returns how many of the records to put into the tails at once.
-func run(records []record.Record) int {
+// run returns how many of the records make up about that many bytes.
+func run(records []record.Record, bytes int) int {
 	size := 0
 	for i := range records {
-		if size += records[i].Size(); size >= maxRun {
+		if size += records[i].Size(); size >= bytes {
 			return i + 1
 		}
 	}
