@@ -39,7 +39,6 @@ BROWSER = $(firstword $(shell command -v chromium chromium-browser google-chrome
 TEST_ENV = KAFKAWS_REQUIRE_KAFKA=1 \
 	KAFKAWS_NODE_PATH='$(NODE)/node_modules' \
 	KAFKAWS_PYTHON='$(PYTHON)/bin/python' \
-	KAFKAWS_KOSOKU='$(PYTHON)/bin/kosoku' \
 	KAFKAWS_CHROMIUM='$(BROWSER)'
 
 CADDYFILES = $(shell find . -type d \( -name node_modules -o -name '.?*' -o -name bin \) -prune -o -type f \( -name 'Caddyfile' -o -name 'Caddyfile.*' -o -name '*.caddyfile' \) -print | sort)

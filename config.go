@@ -94,7 +94,8 @@ type Handler struct {
 
 	// How long sessions have to end when their handler was changed or removed
 	// by a reload, and when Caddy stops. Keep it below what the service
-	// manager grants before it kills (systemd 90s, Kubernetes 30s).
+	// manager grants before it kills: 30s in Kubernetes, 90s in systemd, but 5s
+	// in the unit that Caddy's packages bring (TimeoutStopSec).
 	// Default: 10s.
 	DrainTimeout caddy.Duration `json:"drain_timeout,omitempty"`
 
@@ -151,8 +152,9 @@ type Consumer struct {
 	KeepReading caddy.Duration `json:"keep_reading,omitempty"`
 
 	// How many bytes of each topic, as they go out on the wire, are held for
-	// clients that are behind. A client that falls further behind has lost
-	// records and is closed. Default: 8 MiB.
+	// clients that are behind, for each form that clients take them in (codec,
+	// compression). A client that falls further behind has lost records and is
+	// closed. Default: 8 MiB.
 	Buffer int64 `json:"buffer,omitempty"`
 
 	// How many bytes all topics of the cluster may hold together. Default:

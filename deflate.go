@@ -13,6 +13,12 @@ import (
 // sessions and no session shall hold a compressor.
 const resetContext = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
 
+// The sizes that a window may have, as powers of two (RFC 7692 §7.1.2).
+const (
+	minWindow = 8
+	maxWindow = 15
+)
+
 // negotiateDeflate answers the first of the client's offers of
 // permessage-deflate (RFC 7692 §7.1) that can be accepted, with the response's
 // Sec-WebSocket-Extensions. Without one, messages are sent as they are.
@@ -26,9 +32,15 @@ func negotiateDeflate(headers []string, minSize int) (gateway.Deflate, string) {
 		if !ok {
 			continue
 		}
-		deflate := gateway.Deflate{On: true, MinSize: minSize, WindowBits: bits}
-		if bits == 0 {
+		deflate := gateway.Deflate{On: true, MinSize: minSize}
+		switch bits {
+		case 0:
 			return deflate, resetContext
+		case maxWindow:
+		default:
+			// The smallest window is inside every other: clients that ask for
+			// small ones, of which there are few, share one kind of frames.
+			deflate.WindowBits = minWindow
 		}
 		return deflate, fmt.Sprintf("%s; server_max_window_bits=%d", resetContext, bits)
 	}
@@ -45,7 +57,7 @@ func parseDeflate(parameters string) (bits int, ok bool) {
 		}
 		name, value, hasValue := strings.Cut(parameter, "=")
 		name = strings.TrimSpace(name)
-		value = strings.Trim(strings.TrimSpace(value), `"`)
+		value = unquoted(strings.TrimSpace(value))
 		if seen[name] {
 			return 0, false
 		}
@@ -71,10 +83,20 @@ func parseDeflate(parameters string) (bits int, ok bool) {
 	return bits, true
 }
 
+// unquoted takes the quotes from a value that has them.
+func unquoted(value string) string {
+	if inner, ok := strings.CutPrefix(value, `"`); ok {
+		if inner, ok = strings.CutSuffix(inner, `"`); ok {
+			return inner
+		}
+	}
+	return value
+}
+
 // windowBits reads a window size of RFC 7692 §7.1.2; 0 is none.
 func windowBits(value string) int {
 	bits, err := strconv.Atoi(value)
-	if err != nil || bits < 8 || bits > 15 || strconv.Itoa(bits) != value {
+	if err != nil || bits < minWindow || bits > maxWindow || strconv.Itoa(bits) != value {
 		return 0
 	}
 	return bits

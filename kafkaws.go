@@ -36,9 +36,7 @@ type handlerState struct {
 	// that are known now.
 	resolved *Handler
 	logger   *zap.Logger
-	// refusals is the logger of refused requests: a client that is refused
-	// connects again and again.
-	refusals *zap.Logger
+	refusals *refusalLoggers
 
 	encodings []offered
 	policy    *policy
@@ -73,7 +71,7 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 // configuration can be validated and loaded while Kafka is down.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
-	h.refusals = sampled(h.logger)
+	h.refusals = &refusalLoggers{logger: h.logger}
 
 	h.applyDefaults()
 	var err error

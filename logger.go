@@ -19,6 +19,22 @@ func sampled(logger *zap.Logger) *zap.Logger {
 	}))
 }
 
+// refusalLoggers log refused requests: a client that is refused connects again
+// and again, but one status must not keep another out of the log.
+type refusalLoggers struct {
+	logger *zap.Logger
+	byCode sync.Map // int to *zap.Logger
+}
+
+// of returns the logger of a status.
+func (l *refusalLoggers) of(status int) *zap.Logger {
+	if logger, ok := l.byCode.Load(status); ok {
+		return logger.(*zap.Logger)
+	}
+	logger, _ := l.byCode.LoadOrStore(status, sampled(l.logger))
+	return logger.(*zap.Logger)
+}
+
 // loggers has one entry, whose users are the handlers and what outlives them.
 var loggers = caddy.NewUsagePool()
 

@@ -149,11 +149,10 @@ func defaultPort(scheme string) string {
 
 // splitHost cuts a host and a port, in lower case, apart.
 func splitHost(s, port string) (string, string, bool) {
-	host, legal := s, "abcdefghijklmnopqrstuvwxyz0123456789-._"
+	host, _, _ := strings.Cut(s, ":")
+	legal := "abcdefghijklmnopqrstuvwxyz0123456789-._"
 	if end := strings.IndexByte(s, ']'); end >= 0 { // an IPv6 address
 		host, legal = s[:end+1], "0123456789abcdef:."
-	} else {
-		host, _, _ = strings.Cut(s, ":")
 	}
 	if rest := s[len(host):]; rest != "" {
 		port = strings.TrimPrefix(rest, ":")

@@ -173,7 +173,7 @@ type producer struct {
 }
 
 func acquireProducer(h *Handler) (*producer, func(), error) {
-	key := keyOf(h.Cluster, h.Producer, h.PublishTimeout, h.Limits.MaxMessageSize)
+	key := keyOf(h.Cluster, h.Producer, h.PublishTimeout, h.DrainTimeout, h.Limits.MaxMessageSize)
 	return acquire(producers, key, func() (*producer, error) {
 		target, release, err := acquireCluster(h.Cluster)
 		if err != nil {

@@ -77,7 +77,10 @@ func newSessions(h *Handler) (*sessions, error) {
 // Caddy stops it waits, because the process ends with the last Destruct.
 func (s *sessions) Destruct() error {
 	if !caddy.Exiting() {
-		s.end(gateway.CloseRestart, "the server's configuration changed; connect again", s.drainTimeout)
+		s.end(ending{
+			code: gateway.CloseRestart, reason: "the server's configuration changed; connect again",
+			window: s.drainTimeout, giveUp: s.drainTimeout, kill: s.drainTimeout + lastWords,
+		})
 		return nil
 	}
 	s.exit()
@@ -91,25 +94,48 @@ func (s *sessions) Destruct() error {
 // exit ends the sessions because Caddy stops. It does not wait.
 func (s *sessions) exit() {
 	window := time.Duration(s.Sessions()) * exitPace
-	s.end(gateway.CloseGoingAway, "the server stops", min(window, s.drainTimeout/2))
-}
-
-// end ends all sessions within drain_timeout and gives back what they needed.
-func (s *sessions) end(code int, reason string, window time.Duration) {
-	s.drain.Do(func() {
-		deadline := time.Now().Add(s.drainTimeout)
-		s.Drain(code, reason, window)
-		go s.finish(deadline)
+	s.end(ending{
+		code: gateway.CloseGoingAway, reason: "the server stops",
+		window: min(window, s.drainTimeout/2), giveUp: s.drainTimeout * 3 / 4, kill: s.drainTimeout,
 	})
 }
 
-func (s *sessions) finish(deadline time.Time) {
+// ending says how sessions are ended: each at an instant of the window, those
+// that still wait for Kafka without its answers after giveUp, and those whose
+// clients take no Close frame without a word after kill.
+type ending struct {
+	code                 int
+	reason               string
+	window, giveUp, kill time.Duration
+}
+
+// lastWords is how long clients have to take the Close frame where nothing
+// presses.
+const lastWords = 5 * time.Second
+
+// end ends all sessions and gives back what they needed.
+func (s *sessions) end(e ending) {
+	s.drain.Do(func() {
+		now := time.Now()
+		s.Drain(e.code, e.reason, e.window)
+		go s.finish(e, now.Add(e.giveUp), now.Add(e.kill))
+	})
+}
+
+func (s *sessions) finish(e ending, giveUp, kill time.Time) {
 	defer close(s.done)
-	ctx, cancel := context.WithDeadline(context.Background(), deadline)
+	ctx, cancel := context.WithDeadline(context.Background(), kill)
 	defer cancel()
+	patience := time.NewTimer(time.Until(giveUp))
+	defer patience.Stop()
 	select {
 	case <-s.Done():
-	case <-ctx.Done():
+	case <-patience.C:
+		s.GiveUp(e.code, e.reason)
+		select {
+		case <-s.Done():
+		case <-ctx.Done():
+		}
 	}
 	s.Close()
 	s.release()

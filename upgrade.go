@@ -69,16 +69,26 @@ func unavailable(hint string, err error) *refusal {
 }
 
 // refuse turns a refusal into what Caddy makes a response of. Caddy logs those
-// that are the client's fault at DEBUG only, where an operator who forgot a
-// directive does not find them.
+// that are the client's fault, and all on a server with handle_errors, at DEBUG
+// only, where an operator who forgot a directive does not find them.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, refused *refusal) error {
 	maps.Copy(w.Header(), refused.header)
-	h.refusals.Warn("request refused",
-		zap.Int("status", refused.status),
-		zap.Error(refused.err),
-		zap.String("hint", refused.hint),
-		zap.String("client_ip", clientIP(r)))
+	if refused.status < http.StatusInternalServerError || handlesErrors(r) {
+		h.refusals.of(refused.status).Warn("request refused",
+			zap.Int("status", refused.status),
+			zap.Error(refused.err),
+			zap.String("hint", refused.hint),
+			zap.String("client_ip", clientIP(r)))
+	} else if refused.hint != "" {
+		return caddyhttp.Error(refused.status, fmt.Errorf("%w; %s", refused.err, refused.hint))
+	}
 	return caddyhttp.Error(refused.status, refused.err)
+}
+
+// handlesErrors reports whether the server has handle_errors.
+func handlesErrors(r *http.Request) bool {
+	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	return ok && server.Errors != nil && len(server.Errors.Routes) > 0
 }
 
 // request is what a client asks for by its request.
@@ -323,6 +333,14 @@ func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request, asked *request
 	response := make(http.Header)
 	if asked.offered.subprotocol != "" {
 		response.Set("Sec-WebSocket-Protocol", asked.offered.subprotocol)
+	}
+	if asked.deflate.On {
+		// The library looks for an offer by rules of its own. What counts is
+		// what the response says.
+		header := r.Header.Clone()
+		header.Set("Sec-WebSocket-Extensions", "permessage-deflate")
+		r = r.WithContext(r.Context())
+		r.Header = header
 	}
 	ws, err := upgrader.Upgrade(shake, r, response)
 	if err == nil {

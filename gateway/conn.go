@@ -64,11 +64,12 @@ func (c *Conn) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	if p[0]&0x0f == opClose {
-		code := CloseNormal
+		// Errors of the protocol, which the library finds.
+		code, reason := CloseProtocolError, ""
 		if len(p) >= 4 {
-			code = int(binary.BigEndian.Uint16(p[2:]))
+			code, reason = int(binary.BigEndian.Uint16(p[2:])), string(p[4:])
 		}
-		c.session.queueClose(p, code, "")
+		c.session.queueClose(p, code, reason)
 		return len(p), nil
 	}
 	c.session.queue(p)

@@ -31,14 +31,10 @@ func (s *Session) farewell(err error) int {
 	if !peerClosed && !gone {
 		s.awaitPeer()
 	}
-	switch {
-	case peerClosed && (!closing || code == CloseNormal):
-		return peer.Code
-	case !closing && gone:
+	if !closing && gone {
 		return closeGone
-	default:
-		return code
 	}
+	return code
 }
 
 // lost reports whether reading ended because of the connection, not because of
@@ -76,10 +72,16 @@ func (s *Session) logEnd(code int) {
 		return
 	}
 	s.mu.Lock()
-	reason := s.closeReason
+	reason, by := s.closeReason, "server"
+	switch {
+	case s.byClient:
+		by = "client"
+	case !s.closing:
+		by = "network"
+	}
 	s.mu.Unlock()
 	fields := append([]zap.Field{
-		zap.Int("code", code), zap.String("reason", reason),
+		zap.Int("code", code), zap.String("reason", reason), zap.String("by", by),
 		zap.Duration("duration", time.Since(s.started)),
 	}, s.fields...)
 	entry.Write(fields...)

@@ -175,6 +175,14 @@ func (p *Pool) Drain(code int, reason string, window time.Duration) {
 	})
 }
 
+// GiveUp ends the sessions that Drain has left, among them those that wait for
+// Kafka to answer for their records: these are told that it did not. It does not
+// block, and the clients still have their time to take the Close frame.
+func (p *Pool) GiveUp(code int, reason string) {
+	p.Refuse()
+	p.wheel.stop(func(s *Session) { s.giveUp(code, reason) })
+}
+
 // Done is closed when the pool was told to drain and its last session is gone.
 func (p *Pool) Done() <-chan struct{} { return p.empty }
 

@@ -33,7 +33,10 @@ func (s *Session) publish(r *record.Record) {
 	if !s.takeOff(size) {
 		return
 	}
+	// The producer may wait for Kafka, while pongs stay unread.
+	s.paused.Store(true)
 	err := s.pool.cfg.Producer.Publish(s.context(), own, func(o record.Outcome) { s.landed(size, o.Err) })
+	s.paused.Store(false)
 	if err != nil {
 		s.landed(size, err)
 	}
@@ -48,10 +51,10 @@ func (s *Session) takeOff(size int) bool {
 		if s.closing || s.broken {
 			break
 		}
-		s.paused = true
+		s.paused.Store(true)
 		s.changed.Wait()
 	}
-	s.paused = false
+	s.paused.Store(false)
 	if s.closing || s.ending || s.broken {
 		return false
 	}

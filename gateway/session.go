@@ -9,6 +9,8 @@ import (
 
 	"github.com/gorilla/websocket"
 	"go.uber.org/zap"
+
+	"github.com/kafkaws/kafkaws/record"
 )
 
 const (
@@ -50,6 +52,8 @@ type Session struct {
 	pinged          bool
 	// seen is the tick of the last sign of life.
 	seen atomic.Uint32
+	// paused tells that the reader waits for something else than the client.
+	paused atomic.Bool
 
 	flusher atomic.Int32
 	// turn is the topic that is served next, and slow tells that the last
@@ -72,6 +76,7 @@ type Session struct {
 	closing     bool
 	closeCode   int
 	closeReason string
+	byClient    bool // and not by us
 	closeBy     time.Time
 	// ending tells that the session closes once its records are acknowledged.
 	ending       bool
@@ -83,10 +88,9 @@ type Session struct {
 	// broken tells that the socket is of no more use.
 	broken bool
 	// inFlight counts the records that are not acknowledged, flightBytes
-	// their bytes; paused tells that the reader waits for one of the bounds.
+	// their bytes.
 	inFlight    int
 	flightBytes int
-	paused      bool
 }
 
 func newSession(p *Pool, cfg SessionConfig) *Session {
@@ -121,6 +125,7 @@ func (s *Session) Serve(ws *websocket.Conn) {
 	ws.SetReadLimit(limit + limit/1000 + 64)
 	ws.SetPingHandler(s.onPing)
 	ws.SetPongHandler(s.onPong)
+	ws.SetCloseHandler(s.onClose)
 	s.live()
 	s.tended = s.pool.wheel.now.Load()
 	s.flusher.Store(flushIdle)
@@ -180,6 +185,18 @@ func (s *Session) finishAndClose(code int, reason string) {
 	}
 }
 
+// giveUp closes the session without waiting for Kafka's answers any longer. A
+// client that has records without one is told so instead of the reason.
+func (s *Session) giveUp(code int, reason string) {
+	s.mu.Lock()
+	unanswered := s.inFlight > 0
+	s.mu.Unlock()
+	if unanswered {
+		code, reason = publishFailure(record.ErrUnknownOutcome)
+	}
+	s.Close(code, reason)
+}
+
 // kill ends the session without a word.
 func (s *Session) kill() {
 	s.markBroken()
@@ -195,7 +212,7 @@ func (s *Session) tend(now uint32) {
 	s.mu.Lock()
 	// While the reader waits, a pong may be in the socket, unread; and behind
 	// a write that waits no ping gets out. Both have time limits of their own.
-	excused := s.paused || s.waiting || s.closing
+	excused := s.paused.Load() || s.waiting || s.closing
 	s.mu.Unlock()
 	seen := s.seen.Load()
 	alive := int32(seen-s.tended) >= 0
@@ -251,6 +268,20 @@ func (s *Session) queueClose(frame []byte, code int, reason string) {
 	s.wake()
 }
 
+// onClose answers the client's Close frame with its code (RFC 6455 §5.5.1), unless
+// it is itself the answer to ours.
+func (s *Session) onClose(code int, reason string) error {
+	frame := []byte{finBit | opClose, 0}
+	if code != websocket.CloseNoStatusReceived {
+		frame = appendClose(nil, code, "")
+	}
+	s.mu.Lock()
+	s.byClient = !s.closing
+	s.mu.Unlock()
+	s.queueClose(frame, code, reason)
+	return nil
+}
+
 // isClosing reports whether what the client still sends is of no interest.
 func (s *Session) isClosing() bool {
 	s.mu.Lock()
@@ -279,10 +310,10 @@ func (s *Session) awaitSide(limit int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for !s.broken && (len(s.side) >= limit || limit == 1 && s.writing) {
-		s.paused = true
+		s.paused.Store(true)
 		s.changed.Wait()
 	}
-	s.paused = false
+	s.paused.Store(false)
 }
 
 // context returns the context that ends when the pool is closed by force.

@@ -1,0 +1,5 @@
+//go:build !race
+
+package kafkaws_test
+
+const raceEnabled = false
