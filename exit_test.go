@@ -190,3 +190,31 @@ func TestExitRefusesUpgrades(t *testing.T) {
 		t.Errorf("refused with %d and Retry-After %q, want 503", status, header.Get("Retry-After"))
 	}
 }
+
+// TestExitDuringADrain stops a Caddy whose sessions still have time from a reload:
+// each is told, and the process does not wait for that time.
+func TestExitDuringADrain(t *testing.T) {
+	broker := kafkatest.Shared(t)
+	s := startSite(t, broker.Addr(), open+"drain_timeout 60s\n")
+	clients := make([]*client, 50)
+	for i := range clients {
+		clients[i] = s.dial("")
+	}
+	if err := s.reload(siteConfig(s.addr, broker.Addr(), open+"drain_timeout 60s\nmax_topics 5\n")); err != nil {
+		t.Fatal(err)
+	}
+	s.terminate()
+	told := map[int]int{}
+	for _, c := range clients {
+		code, _ := c.closed()
+		told[code]++
+	}
+	if told[1001] == 0 || told[1001]+told[1012] != len(clients) {
+		t.Errorf("sessions ended with %v", told)
+	}
+	select {
+	case <-s.exited:
+	case <-time.After(patience):
+		t.Error("caddy did not stop")
+	}
+}

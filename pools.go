@@ -27,6 +27,10 @@ var (
 	hubs         = caddy.NewUsagePool() // *hub
 	producers    = caddy.NewUsagePool() // *producer
 	clusters     = caddy.NewUsagePool() // *cluster
+
+	// draining has, as keys, the *sessions that no handler is configured for
+	// any more and that have not ended yet.
+	draining = caddy.NewUsagePool()
 )
 
 // acquire returns the value of a key, made by construct if there is none, and

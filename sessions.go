@@ -88,16 +88,38 @@ func (s *sessions) Destruct() error {
 	case <-s.done:
 	case <-time.After(s.drainTimeout + time.Second):
 	}
+	awaitDraining(time.After(s.drainTimeout))
 	return nil
 }
 
 // exit ends the sessions because Caddy stops. It does not wait.
 func (s *sessions) exit() {
-	window := time.Duration(s.Sessions()) * exitPace
+	window := min(time.Duration(s.Sessions())*exitPace, s.drainTimeout/2)
 	s.end(ending{
 		code: gateway.CloseGoingAway, reason: "the server stops",
-		window: min(window, s.drainTimeout/2), giveUp: s.drainTimeout * 3 / 4, kill: s.drainTimeout,
+		window: window, giveUp: s.drainTimeout * 3 / 4, kill: s.drainTimeout,
 	})
+	// Those that an earlier reload gave more time have it no longer.
+	draining.Range(func(key, _ any) bool {
+		key.(*sessions).Drain(gateway.CloseGoingAway, "the server stops", window)
+		return true
+	})
+}
+
+// awaitDraining waits until the sessions of earlier configurations are gone.
+func awaitDraining(timeout <-chan time.Time) {
+	var rest []*sessions
+	draining.Range(func(key, _ any) bool {
+		rest = append(rest, key.(*sessions))
+		return true
+	})
+	for _, s := range rest {
+		select {
+		case <-s.Done():
+		case <-timeout:
+			return
+		}
+	}
 }
 
 // ending says how sessions are ended: each at an instant of the window, those
@@ -117,13 +139,17 @@ const lastWords = 5 * time.Second
 func (s *sessions) end(e ending) {
 	s.drain.Do(func() {
 		now := time.Now()
+		draining.LoadOrStore(s, true)
 		s.Drain(e.code, e.reason, e.window)
 		go s.finish(e, now.Add(e.giveUp), now.Add(e.kill))
 	})
 }
 
 func (s *sessions) finish(e ending, giveUp, kill time.Time) {
-	defer close(s.done)
+	defer func() {
+		close(s.done)
+		_, _ = draining.Delete(s)
+	}()
 	ctx, cancel := context.WithDeadline(context.Background(), kill)
 	defer cancel()
 	patience := time.NewTimer(time.Until(giveUp))

@@ -183,7 +183,11 @@ func tokens(values []string) []string {
 // visitors (RFC 6455 §10.2).
 func (h *Handler) checkOrigin(r *http.Request) error {
 	if err := originAllowed(r, h.origins); err != nil {
-		return &refusal{status: http.StatusForbidden, err: err, hint: "`origins` of kafka_websocket allows pages of other hosts"}
+		refused := &refusal{status: http.StatusForbidden, err: err}
+		if len(r.Header.Values("Origin")) == 1 { // two are never right
+			refused.hint = "`origins` of kafka_websocket allows pages of other hosts"
+		}
+		return refused
 	}
 	return nil
 }
