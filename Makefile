@@ -88,7 +88,7 @@ deps-lint:
 
 .PHONY: test
 test: deps fmt-check vet lint caddyfiles test-modules ## check everything; nothing is skipped
-	$(TEST_ENV) go test -race -timeout 25m ./...
+	$(TEST_ENV) go test -race -count=1 -timeout 25m ./...
 
 .PHONY: test-short
 test-short: ## the tests that need nothing but Go and are quick
