@@ -16,6 +16,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	// For the file that shows where the directive stands among others.
 	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+
+	"github.com/kafkaws/kafkaws/codec"
 )
 
 // TestAdapt adapts each of testdata/adapt: a Caddyfile, a line of ten dashes,
@@ -162,7 +164,7 @@ func init() { caddy.RegisterModule(probeCodec{}) }
 
 func (probeCodec) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
-		ID:  codecNamespace + ".probe",
+		ID:  codec.Namespace + ".probe",
 		New: func() caddy.Module { return new(probeCodec) },
 	}
 }

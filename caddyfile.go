@@ -12,13 +12,13 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/kafkaws/kafkaws/codec"
+	"github.com/kafkaws/kafkaws/transforms"
 )
 
 // directiveName is the name of the handler in a Caddyfile.
 const directiveName = "kafka_websocket"
-
-// codecNamespace is where codecs register themselves as modules.
-const codecNamespace = "http.kafka_websocket.codecs"
 
 func init() {
 	httpcaddyfile.RegisterHandlerDirective(directiveName, parseCaddyfile)
@@ -66,6 +66,10 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //			...
 //		}
 //
+//		transform       in|out <name> [<args...>] {
+//			...
+//		}
+//
 //		max_sessions      <n>
 //		max_topics        <n>
 //		max_message_size  <size>
@@ -79,8 +83,9 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //
 // Only brokers is required. brokers, subscribe, publish and origins may be
 // given more than once and add up; codec is given once for each codec that is
-// offered. Everything else may be given once. The fields of [Handler] state what
-// each means and what holds without it.
+// offered, and transform once for each step of a chain, in its order. Everything
+// else may be given once. The fields of [Handler] state what each means and what
+// holds without it.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
 	start := *d
@@ -116,7 +121,8 @@ var subdirectives = map[string]subdirective{
 	"missing_topics": readChoice(missingTopicsChoices, func(h *Handler) *string { return &h.MissingTopics }),
 	"on_reload":      readChoice(onReloadChoices, func(h *Handler) *string { return &h.OnReload }),
 
-	"codec": {usage: "<name> [<args...>] { ... }", repeats: true, parse: unmarshalCodec},
+	"codec":     {usage: "<name> [<args...>] { ... }", repeats: true, parse: unmarshalCodec},
+	"transform": {usage: "in|out <name> [<args...>] { ... }", repeats: true, parse: unmarshalTransform},
 
 	"max_sessions":     readNumber(func(h *Handler) *int { return &h.Limits.MaxSessions }),
 	"max_topics":       readNumber(func(h *Handler) *int { return &h.Limits.MaxTopics }),
@@ -158,37 +164,75 @@ func setCompression(h *Handler, args []string) error {
 
 // unmarshalCodec hands a codec's line and block to the module of its name.
 func unmarshalCodec(d *caddyfile.Dispenser, h *Handler) error {
-	if !d.NextArg() {
-		return d.Errf("codec: expects a name; known are %s", enumerate(codecNames(), "and"))
-	}
-	name := d.Val()
-	if _, err := caddy.GetModule(codecNamespace + "." + name); err != nil {
-		return d.Errf("codec: there is no codec %q; known are %s, and others are added by building Caddy with their modules",
-			name, enumerate(codecNames(), "and"))
-	}
-	afterArgs := *d
-	afterArgs.RemainingArgs()
-	if opens, empty := opensBlock(afterArgs); opens && empty {
-		return d.Errf("codec: the block of %s is empty; leave it out", name)
-	}
-	module, err := caddyfile.UnmarshalModule(d, codecNamespace+"."+name)
+	named := *d
+	named.NextArg()
+	_, raw, err := unmarshalGuest(d, "codec", codec.Namespace)
 	if err != nil {
 		return err
 	}
-	raw := caddyconfig.JSONModuleObject(module, "codec", name, nil)
 	if slices.ContainsFunc(h.CodecsRaw, func(other json.RawMessage) bool { return bytes.Equal(raw, other) }) {
-		return d.Errf("codec: %s is given twice with the same options; remove one", name)
+		return d.Errf("codec: %s is given twice with the same options; remove one", named.Val())
 	}
 	h.CodecsRaw = append(h.CodecsRaw, raw)
 	return nil
 }
 
-// codecNames lists the codecs that this Caddy was built with.
-func codecNames() []string {
-	modules := caddy.GetModules(codecNamespace)
+// unmarshalTransform hands a transform's line and block, behind the direction, to
+// the module of its name.
+func unmarshalTransform(d *caddyfile.Dispenser, h *Handler) error {
+	if !d.NextArg() {
+		return d.Err("transform: expects a direction, in or out, and a name")
+	}
+	chain, direction := &h.Transforms.InRaw, transforms.Direction(d.Val())
+	switch direction {
+	case transforms.DirectionIn:
+	case transforms.DirectionOut:
+		chain = &h.Transforms.OutRaw
+	default:
+		return d.Errf("transform: got %q, expected in (from clients to Kafka) or out (from Kafka to clients)", d.Val())
+	}
+	guest, raw, err := unmarshalGuest(d, "transform", transforms.Namespace)
+	if err != nil {
+		return err
+	}
+	if directional, ok := guest.(transforms.Directional); ok {
+		if err := directional.SetDirection(direction); err != nil {
+			return d.Errf("transform: %w", err)
+		}
+	}
+	*chain = append(*chain, raw)
+	return nil
+}
+
+// unmarshalGuest hands the rest of a line, and its block, to the module that the
+// next argument names.
+func unmarshalGuest(d *caddyfile.Dispenser, kind, namespace string) (caddyfile.Unmarshaler, json.RawMessage, error) {
+	if !d.NextArg() {
+		return nil, nil, d.Errf("%s: expects a name; known are %s", kind, enumerate(moduleNames(namespace), "and"))
+	}
+	name := d.Val()
+	if _, err := caddy.GetModule(namespace + "." + name); err != nil {
+		return nil, nil, d.Errf("%s: there is no %s %q; known are %s, and others are added by building Caddy with their modules",
+			kind, kind, name, enumerate(moduleNames(namespace), "and"))
+	}
+	afterArgs := *d
+	afterArgs.RemainingArgs()
+	if opens, empty := opensBlock(afterArgs); opens && empty {
+		return nil, nil, d.Errf("%s: the block of %s is empty; leave it out", kind, name)
+	}
+	module, err := caddyfile.UnmarshalModule(d, namespace+"."+name)
+	if err != nil {
+		return nil, nil, err
+	}
+	return module, caddyconfig.JSONModuleObject(module, kind, name, nil), nil
+}
+
+// moduleNames lists the modules of a namespace that this Caddy was built with.
+func moduleNames(namespace string) []string {
+	modules := caddy.GetModules(namespace)
 	names := make([]string, 0, len(modules))
 	for _, module := range modules {
-		names = append(names, strings.TrimPrefix(string(module.ID), codecNamespace+"."))
+		names = append(names, strings.TrimPrefix(string(module.ID), namespace+"."))
 	}
 	slices.Sort(names)
 	return names

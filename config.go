@@ -76,6 +76,9 @@ type Handler struct {
 	// known. Default: `text`, then `binary`.
 	CodecsRaw []json.RawMessage `json:"codecs,omitempty" caddy:"namespace=http.kafka_websocket.codecs inline_key=codec"`
 
+	// What changes records, or drops them, on their way.
+	Transforms Transforms `json:"transforms,omitzero"`
+
 	// Limits of the handler and of its sessions.
 	Limits Limits `json:"limits,omitzero"`
 
@@ -160,6 +163,19 @@ type Consumer struct {
 	// How many bytes all topics of the cluster may hold together. Default:
 	// 256 MiB.
 	BufferTotal int64 `json:"buffer_total,omitempty"`
+}
+
+// Transforms are chains that records pass, each transform in its turn. A record
+// that one of them drops goes no further. One that a transform fails on is
+// dropped too, counted, and logged once in a while.
+type Transforms struct {
+	// What the records of clients pass on their way to Kafka, after decoding.
+	// What comes out is what `publish` is asked about. Default: nothing.
+	InRaw []json.RawMessage `json:"in,omitempty" caddy:"namespace=http.kafka_websocket.transforms inline_key=transform"`
+
+	// What the records of Kafka pass on their way to clients, before encoding:
+	// once for each record, however many clients there are. Default: nothing.
+	OutRaw []json.RawMessage `json:"out,omitempty" caddy:"namespace=http.kafka_websocket.transforms inline_key=transform"`
 }
 
 // Limits bounds what clients may take.

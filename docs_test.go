@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -81,7 +82,8 @@ func blocks(t *testing.T, file string) []block {
 }
 
 // TestDocumentedCaddyfiles has Caddy read every Caddyfile of the documents. One
-// that is marked as a fragment goes into the block of the directive.
+// that is marked as a fragment goes into the block of the directive; one that is
+// marked with the name of an example needs that module, and is read by its tests.
 func TestDocumentedCaddyfiles(t *testing.T) {
 	t.Setenv("KAFKA_BROKERS", "kafka1:9092,kafka2:9092")
 	found := 0
@@ -277,7 +279,8 @@ func TestMetricsAreDocumented(t *testing.T) {
 		documented := firstCells(t, file)
 		for _, name := range names {
 			full := "caddy_kafka_websocket_" + name[1]
-			if !documented[full] && !documented[full+"{code}"] {
+			labelled := func(cell string) bool { return strings.HasPrefix(cell, full+"{") }
+			if !documented[full] && !slices.ContainsFunc(slices.Collect(maps.Keys(documented)), labelled) {
 				t.Errorf("%s has no row for %s", file, full)
 			}
 		}
@@ -329,6 +332,19 @@ func sources(t *testing.T) string {
 		}
 	}
 	return all.String()
+}
+
+// TestExcerptsInDocuments compares code in the documents with the file that it says
+// it is from.
+func TestExcerptsInDocuments(t *testing.T) {
+	for _, file := range documents(t) {
+		for _, b := range blocks(t, file) {
+			source, excerpt := strings.CutPrefix(b.info, "go ")
+			if excerpt && !strings.Contains(readText(t, source), b.text) {
+				t.Errorf("%s:%d: %s has no such lines", file, b.line, source)
+			}
+		}
+	}
 }
 
 // TestLinksInDocuments follows the links from document to document.

@@ -39,6 +39,7 @@ type handlerState struct {
 	refusals *refusalLoggers
 
 	encodings []offered
+	chains    chains
 	policy    *policy
 	origins   []originPattern
 
@@ -78,9 +79,12 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.resolved, err = h.resolve(); err != nil {
 		return err
 	}
-	// The key is made before the codecs are loaded, which takes
+	// The key is made before codecs and transforms are loaded, which takes
 	// their text.
 	key := h.resolved.sessionsKey(ctx)
+	if err := h.loadChains(ctx); err != nil {
+		return err
+	}
 	if err := h.loadCodecs(ctx); err != nil {
 		return err
 	}
@@ -144,7 +148,7 @@ func (h *Handler) loadCodecs(ctx caddy.Context) error {
 			subprotocol: c.Subprotocol(),
 			id:          id,
 			codec:       c,
-			plain:       &gateway.Encoding{ID: id, Codec: c},
+			plain:       &gateway.Encoding{Chain: h.chains.out, ID: id, Codec: c},
 		})
 	}
 	return nil

@@ -22,16 +22,20 @@ var (
 		Namespace: "caddy", Subsystem: "kafka_websocket", Name: "ignored_messages_total",
 		Help: "Messages of clients that were ignored because they lack a required field.",
 	})
+	discardedRecords = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "caddy", Subsystem: "kafka_websocket", Name: "discarded_records_total",
+		Help: "Records of clients that a transform dropped; cause is dropped where it meant to and error where it failed.",
+	}, []string{"cause"})
 	skippedRecords = prometheus.NewCounter(prometheus.CounterOpts{
 		Namespace: "caddy", Subsystem: "kafka_websocket", Name: "skipped_records_total",
-		Help: "Records that were not sent to clients because a codec could not encode them.",
+		Help: "Records that were not sent to clients because a transform failed on them or a codec could not encode them.",
 	})
 )
 
 // registerMetrics registers the collectors with a configuration's registry.
 // Several handlers of one configuration do so.
 func registerMetrics(registry *prometheus.Registry) error {
-	for _, c := range []prometheus.Collector{openSessions, endedSessions, ignoredMessages, skippedRecords} {
+	for _, c := range []prometheus.Collector{openSessions, endedSessions, ignoredMessages, discardedRecords, skippedRecords} {
 		var already prometheus.AlreadyRegisteredError
 		if err := registry.Register(c); err != nil && !errors.As(err, &already) {
 			return err

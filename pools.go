@@ -57,8 +57,8 @@ func keyOf(parts ...any) string {
 }
 
 // sessionsKey tells which handlers serve their sessions together: those of the
-// same server that are configured alike. h is resolved,
-// and its codecs are still text.
+// same server that are configured alike. h is resolved, and its codecs and
+// transforms are still text.
 func (h *Handler) sessionsKey(ctx caddy.Context) string {
 	var server string
 	if srv, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
@@ -149,7 +149,7 @@ func acquireHub(c Cluster, consumer Consumer) (*hub, func(), error) {
 				BufferTotal: consumer.BufferTotal,
 				Skipped: func(topic string, err error) {
 					skippedRecords.Inc()
-					log.Warn("a record could not be encoded and was skipped", zap.String("topic", topic), zap.Error(err))
+					log.Warn("a record could not be transformed or encoded and was skipped", zap.String("topic", topic), zap.Error(err))
 				},
 			}),
 			release: func() {

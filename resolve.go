@@ -14,15 +14,16 @@ import (
 // One that is unknown or empty is an error and not an empty text: a pattern
 // `{env.TENANT}*` whose variable is missing would become `*`, which is every
 // topic. Only in patterns may a placeholder be unknown, because a request may
-// know it. What codecs are configured with is theirs: what is not known there
-// may be no placeholder at all.
+// know it. What codecs and transforms are configured with is theirs: what is not
+// known there may be no placeholder at all, and they are loaded as they were
+// written. Resolved, they tell handlers apart.
 func resolveSettings(repl *caddy.Replacer, settings map[string]any) error {
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
 		replace := func(s string) (string, error) { return repl.ReplaceOrErr(s, true, true) }
 		switch name {
 		case "subscribe", "publish":
 			replace = func(s string) (string, error) { return repl.ReplaceOrErr(s, true, false) }
-		case "codecs":
+		case "codecs", "transforms":
 			replace = func(s string) (string, error) { return repl.ReplaceKnown(s, ""), nil }
 		}
 		resolved, err := replaceStrings(settings[name], replace)

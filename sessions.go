@@ -56,6 +56,14 @@ func newSessions(h *Handler) (*sessions, error) {
 			Logger:         last.logger(),
 			Ended:          sessionEnded,
 			Ignored:        ignoredMessages.Inc,
+			Discarded: func(topic string, err error) {
+				if err == nil {
+					discardedRecords.WithLabelValues("dropped").Inc()
+					return
+				}
+				discardedRecords.WithLabelValues("error").Inc()
+				denials.Warn("a transform failed on a client's record, which was dropped", zap.String("topic", topic), zap.Error(err))
+			},
 			Denied: func(topic string) {
 				denials.Warn("publishing denied; `publish` of kafka_websocket allows it", zap.String("topic", topic))
 			},

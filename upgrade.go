@@ -93,7 +93,9 @@ func handlesErrors(r *http.Request) bool {
 
 // request is what a client asks for by its request.
 type request struct {
-	topics  []string
+	topics []string
+	// kafka are the same topics by their names in Kafka.
+	kafka   []string
 	offered offered
 	deflate gateway.Deflate
 	// extensions is the answer to the client's offer of compression.
@@ -118,6 +120,11 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
 		if !allowed.maySubscribe(topic) {
 			return refused(http.StatusForbidden, "`subscribe` of kafka_websocket allows it", "subscribing to topic %q is not allowed", topic)
 		}
+		name, ok := h.chains.outNames.Inward(topic)
+		if !ok {
+			return refused(http.StatusNotFound, "`transform out topic` of kafka_websocket gave its name to another", "topic %q does not exist", topic)
+		}
+		asked.kafka = append(asked.kafka, name)
 	}
 	session, err := h.open(r, asked, allowed)
 	if err != nil {
@@ -257,22 +264,31 @@ func (h *Handler) open(r *http.Request, asked *request, allowed *topicPolicy) (*
 	ctx, cancel := context.WithTimeout(r.Context(), lookupPatience)
 	defer cancel()
 	if h.resolved.MissingTopics == missingReject {
-		for _, topic := range asked.topics {
+		for i, topic := range asked.kafka {
 			if err := h.sessions.source.Exists(ctx, topic); err != nil {
-				return nil, h.refuseTopic(topic, err)
+				return nil, h.refuseTopic(asked.topics[i], err)
 			}
 		}
 	}
 	encoding := asked.offered.plain
+	names := h.chains.inNames // a copy: a session must not hold the handler
 	if asked.deflate.On {
-		encoding = &gateway.Encoding{ID: asked.offered.id, Codec: asked.offered.codec, Deflate: asked.deflate}
+		encoding = &gateway.Encoding{Chain: h.chains.out, ID: asked.offered.id, Codec: asked.offered.codec, Deflate: asked.deflate}
+	}
+	chain, err := h.chains.bind(r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer))
+	if err != nil {
+		return nil, &refusal{status: http.StatusInternalServerError, err: err, hint: "check the placeholders of `transform in` of kafka_websocket"}
 	}
 	session, err := h.sessions.Open(ctx, gateway.SessionConfig{
-		Encoding:   encoding,
-		Topics:     asked.topics,
-		Earliest:   h.resolved.Start == startEarliest,
-		MayPublish: allowed.mayPublish,
-		Fields:     sessionFields(r),
+		Encoding: encoding,
+		Topics:   asked.kafka,
+		Chain:    chain,
+		Earliest: h.resolved.Start == startEarliest,
+		MayPublish: func(topic string) bool {
+			outward, ok := names.Outward(topic)
+			return ok && allowed.mayPublish(outward)
+		},
+		Fields: sessionFields(r),
 	})
 	switch {
 	case err == nil:

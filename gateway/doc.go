@@ -2,14 +2,16 @@
 // of Caddy, and of Kafka only the interfaces of package record.
 //
 // The way of a record out: a Source delivers batches to a topic, whose worker
-// encodes each record once for each encoding in use, as a finished WebSocket
+// passes each record through each chain of transforms in use, once, and encodes
+// what comes out once for each encoding in use, as a finished WebSocket
 // frame, into a tail: a ring of segments of contiguous bytes. A session holds no
 // records, just a position in each tail that it follows; its flusher, a
 // goroutine that exists only while there is something to send, writes ranges of
 // the tail to the socket.
 //
 // The way of a record in: the session's one lasting goroutine reads a message,
-// the codec decodes it, the producer takes it, and the acknowledgement frees its
+// the codec decodes it, the session's chain changes or drops it, the policy judges
+// what came out, the producer takes it, and the acknowledgement frees its
 // place in the session's window.
 //
 // Invariants that the whole package keeps:
@@ -19,5 +21,6 @@
 //   - Bytes of a tail never change once its head has passed them, so readers need
 //     no lock.
 //   - Nothing a session does can block a topic's worker or another session.
+//   - Transforms run without any lock: they may take long, or hang.
 //   - Locks are taken in this order: hub, topic, tail, session. Pool is a leaf.
 package gateway

@@ -158,7 +158,11 @@ type rig struct {
 	server   *httptest.Server
 	ended    chan int
 	encoding *Encoding
-	deflate  Deflate
+	// encodings are others, which clients ask for by name.
+	encodings map[string]*Encoding
+	// chain is what clients' records pass.
+	chain   *Chain
+	deflate Deflate
 }
 
 func newRig(t *testing.T, configure func(*HubConfig, *PoolConfig)) *rig {
@@ -198,11 +202,15 @@ func (r *rig) serve(w http.ResponseWriter, req *http.Request) {
 		topics = strings.Split(v, ",")
 	}
 	encoding := r.encoding
+	if other := r.encodings[req.URL.Query().Get("encoding")]; other != nil {
+		encoding = other
+	}
 	if r.deflate.On {
-		encoding = &Encoding{ID: encoding.ID, Codec: encoding.Codec, Deflate: r.deflate}
+		encoding = &Encoding{Chain: encoding.Chain, ID: encoding.ID, Codec: encoding.Codec, Deflate: r.deflate}
 	}
 	s, err := r.pool.Open(req.Context(), SessionConfig{
 		Encoding: encoding, Topics: topics, Earliest: req.URL.Query().Has("earliest"),
+		Chain:      r.chain,
 		MayPublish: func(topic string) bool { return topic != "forbidden" },
 	})
 	if err != nil {

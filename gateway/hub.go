@@ -19,8 +19,8 @@ type HubConfig struct {
 	Buffer int64
 	// BufferTotal is how many bytes of frames all tails may hold together.
 	BufferTotal int64
-	// Skipped, if set, is told of records that could not be encoded. It must
-	// be quick, and safe for concurrent use.
+	// Skipped, if set, is told of records that could not be transformed or
+	// encoded. It must be quick, and safe for concurrent use.
 	Skipped func(topic string, err error)
 }
 

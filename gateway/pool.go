@@ -39,6 +39,9 @@ type PoolConfig struct {
 	WriteTimeout time.Duration
 	// Logger logs the ends of sessions.
 	Logger *zap.Logger
+	// Discarded, if set, is told of each record that the session's chain
+	// dropped; the error is why, nil where the chain meant to.
+	Discarded func(topic string, err error)
 	// Ended, if set, is told the code with which each session ended, and
 	// Ignored of each message that was ignored. They must be quick, and safe
 	// for concurrent use.
@@ -93,6 +96,8 @@ type SessionConfig struct {
 	Topics []string
 	// Earliest begins at the first record that Kafka has, instead of at the end.
 	Earliest bool
+	// Chain transforms the records that the client publishes.
+	Chain *Chain
 	// MayPublish tells which topics the client may publish to.
 	MayPublish func(topic string) bool
 	// Fields are logged with the session's end.

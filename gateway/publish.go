@@ -11,10 +11,22 @@ import (
 // unacknowledged before it is no longer read from.
 const maxFlightBytes = 4 << 20
 
-// publish hands a record to the producer. It waits while the session has as
+// publish hands the record that was read to the producer, if its chain keeps it.
+// The policy is about what the chain made of it. It waits while the session has as
 // many records in flight as it may, so that a client that publishes faster than
 // Kafka takes is slowed down by its own socket.
-func (s *Session) publish(r *record.Record) {
+func (s *Session) publish(in *inbound) {
+	r := &in.record
+	// Transforms may take their time, and the producer may wait for Kafka,
+	// while pongs stay unread.
+	s.paused.Store(true)
+	defer s.paused.Store(false)
+	if keep, err := s.chain.run(&in.box, r); !keep {
+		if s.pool.cfg.Discarded != nil {
+			s.pool.cfg.Discarded(r.Topic, err)
+		}
+		return
+	}
 	if !record.ValidTopic(r.Topic) {
 		s.Close(ClosePolicy, "kafka has no topics of such a name")
 		return
@@ -33,10 +45,7 @@ func (s *Session) publish(r *record.Record) {
 	if !s.takeOff(size) {
 		return
 	}
-	// The producer may wait for Kafka, while pongs stay unread.
-	s.paused.Store(true)
 	err := s.pool.cfg.Producer.Publish(s.context(), own, func(o record.Outcome) { s.landed(size, o.Err) })
-	s.paused.Store(false)
 	if err != nil {
 		s.landed(size, err)
 	}
@@ -51,10 +60,8 @@ func (s *Session) takeOff(size int) bool {
 		if s.closing || s.broken {
 			break
 		}
-		s.paused.Store(true)
 		s.changed.Wait()
 	}
-	s.paused.Store(false)
 	if s.closing || s.ending || s.broken {
 		return false
 	}

@@ -32,6 +32,7 @@ var (
 type inbound struct {
 	buf    []byte
 	record record.Record
+	box    timebox
 }
 
 // read reads messages until the client closes, the connection breaks, or the
@@ -134,7 +135,7 @@ func (s *Session) receive(binary bool, in *inbound) {
 		s.awaitSide(maxSide)
 		return
 	}
-	publish, err := s.encoding.Codec.Decode(&in.record, binary, in.buf)
+	publish, err := s.encoding.decode(&in.record, binary, in.buf)
 	switch {
 	case err != nil:
 		reason := "the message is not what the subprotocol says"
@@ -148,7 +149,7 @@ func (s *Session) receive(binary bool, in *inbound) {
 			s.pool.cfg.Ignored()
 		}
 	default:
-		s.publish(&in.record)
+		s.publish(in)
 	}
 }
 

@@ -29,6 +29,7 @@ type replay struct {
 	turn   int32
 
 	deflater *deflater
+	box      timebox
 	payload  []byte
 	frames   []byte
 }
@@ -102,8 +103,7 @@ func (s *Session) replayPiece(f *follower) error {
 	case err != nil:
 		return nil // and again
 	}
-	r.encode(f.tail, batch.Records, r.target[partition])
-	r.next[partition] = batch.Next
+	r.next[partition] = r.encode(f.tail, batch, r.target[partition])
 	if err := s.write(r.frames); err != nil {
 		return err
 	}
@@ -111,14 +111,29 @@ func (s *Session) replayPiece(f *follower) error {
 	return nil
 }
 
-// encode makes frames of the records below the target.
-func (r *replay) encode(t *tail, records []record.Record, target int64) {
+// encode makes frames of the records below the target and returns the offset to
+// go on at.
+func (r *replay) encode(t *tail, batch record.Batch, target int64) int64 {
 	r.frames = r.frames[:0]
-	for i := range records {
-		if records[i].Offset >= target {
-			return
+	begin := time.Now()
+	for i := range batch.Records {
+		own := batch.Records[i]
+		if own.Offset >= target {
+			break
 		}
-		payload, err := t.encoding.Codec.Append(r.payload[:0], &records[i])
+		if chain := t.encoding.Chain; chain != nil && i > 0 && time.Since(begin) >= chain.limit() {
+			// The rest is read again. While records are transformed here, the
+			// session's other topics and its pings wait.
+			return own.Offset
+		}
+		keep, err := t.encoding.Chain.run(&r.box, &own)
+		if !keep {
+			if err != nil {
+				t.topic.hub.cfg.skipped(t.topic.name, err)
+			}
+			continue
+		}
+		payload, err := t.encoding.append(r.payload[:0], &own)
 		if err != nil {
 			t.topic.hub.cfg.skipped(t.topic.name, err)
 			continue
@@ -133,4 +148,5 @@ func (r *replay) encode(t *tail, records []record.Record, target int64) {
 		}
 		r.frames = appendFrame(r.frames, first, payload)
 	}
+	return batch.Next
 }

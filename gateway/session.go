@@ -37,6 +37,7 @@ const (
 type Session struct {
 	pool       *Pool
 	encoding   *Encoding
+	chain      *Chain
 	mayPublish func(topic string) bool
 	fields     []zap.Field
 	followers  []*follower
@@ -94,7 +95,7 @@ type Session struct {
 }
 
 func newSession(p *Pool, cfg SessionConfig) *Session {
-	s := &Session{pool: p, encoding: cfg.Encoding, mayPublish: cfg.MayPublish, fields: cfg.Fields}
+	s := &Session{pool: p, encoding: cfg.Encoding, chain: cfg.Chain, mayPublish: cfg.MayPublish, fields: cfg.Fields}
 	s.changed.L = &s.mu
 	return s
 }

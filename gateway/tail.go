@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"fmt"
 	"slices"
 	"sort"
 	"sync"
@@ -24,8 +25,10 @@ type Codec interface {
 }
 
 // Encoding is a way to put records on the wire. Sessions that follow a topic
-// with encodings of the same ID and Deflate share one tail.
+// with encodings of the same ID, Chain and Deflate share one tail.
 type Encoding struct {
+	// Chain transforms the records.
+	Chain *Chain
 	// ID names the codec with all its options.
 	ID string
 	// Codec makes the messages.
@@ -35,11 +38,32 @@ type Encoding struct {
 }
 
 type encodingKey struct {
+	chain   string
 	id      string
 	deflate Deflate
 }
 
-func (e *Encoding) key() encodingKey { return encodingKey{e.ID, e.Deflate} }
+func (e *Encoding) key() encodingKey { return encodingKey{e.Chain.id(), e.ID, e.Deflate} }
+
+// append is the codec's Append. A codec of somebody else's that panics has failed
+// on that record; it does not take everybody's sessions with it.
+func (e *Encoding) append(dst []byte, r *record.Record) (message []byte, err error) {
+	defer recovered("codec", &err)
+	return e.Codec.Append(dst, r)
+}
+
+// decode is the codec's Decode, with the same care.
+func (e *Encoding) decode(r *record.Record, binary bool, message []byte) (publish bool, err error) {
+	defer recovered("codec", &err)
+	return e.Codec.Decode(r, binary, message)
+}
+
+// recovered makes an error of a panic; it is deferred.
+func recovered(of string, err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("%s panicked: %v", of, p)
+	}
+}
 
 // firstByte is the first byte of the frame of an uncompressed message.
 func (e *Encoding) firstByte() byte {
@@ -165,7 +189,7 @@ func (t *tail) encode(head uint64, r *record.Record) (int, error) {
 	// The payload is encoded in place behind a gap for the header. Where it
 	// does not fit, append has moved it to memory of its own.
 	room := seg.data[seg.used+guessedHeader : seg.used+guessedHeader : len(seg.data)]
-	payload, err := t.encoding.Codec.Append(room, r)
+	payload, err := t.encoding.append(room, r)
 	if err != nil {
 		return 0, err
 	}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"maps"
+	"slices"
 	"sync"
 
 	"github.com/kafkaws/kafkaws/record"
@@ -28,6 +29,8 @@ type topic struct {
 	// whoever holds it stands between two batches.
 	mu    sync.Mutex
 	tails map[encodingKey]*tail
+	// chains are the same tails by the chain that their records pass.
+	chains map[string]*chained
 	// next is, by partition, the offset after the last one that was put into
 	// the tails.
 	next map[int32]int64
@@ -43,13 +46,14 @@ type topic struct {
 	working bool
 	paused  bool
 
-	// pacer is the worker's.
+	// pacer, and the number of puts, are the worker's.
 	pacer pacer
+	puts  uint64
 }
 
 // readTopic begins to read a topic.
 func readTopic(h *Hub, name string) *topic {
-	t := &topic{hub: h, name: name, settled: make(chan struct{}), tails: make(map[encodingKey]*tail), next: make(map[int32]int64)}
+	t := &topic{hub: h, name: name, settled: make(chan struct{}), tails: make(map[encodingKey]*tail), next: make(map[int32]int64), chains: make(map[string]*chained)}
 	t.pacer.progress = make(chan struct{}, 1)
 	// The source may call back before Read returns.
 	t.qmu.Lock()
@@ -172,14 +176,38 @@ func run(records []record.Record, bytes int) int {
 	return len(records)
 }
 
-// put encodes records into every tail; next is the offset after them.
+// put transforms records and encodes them into every tail; next is the offset
+// after them.
 func (t *topic) put(partition int32, records []record.Record, next int64) {
+	t.puts++
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.next[partition] = next
-	for _, tail := range t.tails {
-		tail.append(records)
+	for c := t.behind(); c != nil; c = t.behind() {
+		// Others wait for the lock while they hold the hub's, which sessions
+		// of all topics need.
+		t.mu.Unlock()
+		c.apply(t, records)
+		c.put = t.puts
+		t.mu.Lock()
 	}
+	t.next[partition] = next
+	for _, c := range t.chains {
+		for _, tail := range c.tails {
+			tail.append(c.records)
+		}
+		c.forget()
+	}
+}
+
+// behind returns a chain that the records of this put have not passed yet. There
+// may be new ones whenever the lock was free. The lock is held.
+func (t *topic) behind() *chained {
+	for _, c := range t.chains {
+		if c.put != t.puts {
+			return c
+		}
+	}
+	return nil
 }
 
 // tailOf returns the tail of an encoding, made if there was none; it then begins
@@ -190,6 +218,12 @@ func (t *topic) tailOf(e *Encoding) *tail {
 		tl = &tail{topic: t, encoding: e, deflater: newDeflater(e.Deflate)}
 		tl.view.Store(new([]*segment))
 		t.tails[e.key()] = tl
+		c := t.chains[e.Chain.id()]
+		if c == nil {
+			c = &chained{chain: e.Chain}
+			t.chains[e.Chain.id()] = c
+		}
+		c.tails = append(c.tails, tl)
 	}
 	return tl
 }
@@ -205,7 +239,7 @@ func (t *topic) drop(tl *tail) {
 	tl.mu.Unlock()
 	last := false
 	if !followed && t.tails[tl.encoding.key()] == tl {
-		delete(t.tails, tl.encoding.key())
+		t.remove(tl)
 		tl.hold(-tl.held)
 		if len(t.tails) == 0 && h.topics[t.name] == t {
 			delete(h.topics, t.name)
@@ -216,6 +250,17 @@ func (t *topic) drop(tl *tail) {
 	h.mu.Unlock()
 	if last {
 		t.stop()
+	}
+}
+
+// remove takes a tail out. The lock is held.
+func (t *topic) remove(tl *tail) {
+	delete(t.tails, tl.encoding.key())
+	id := tl.encoding.Chain.id()
+	c := t.chains[id]
+	c.tails = slices.DeleteFunc(c.tails, func(other *tail) bool { return other == tl })
+	if len(c.tails) == 0 {
+		delete(t.chains, id)
 	}
 }
 
@@ -233,4 +278,5 @@ func (t *topic) close() {
 		tl.hold(-tl.held)
 	}
 	clear(t.tails)
+	clear(t.chains)
 }
