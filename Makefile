@@ -126,9 +126,11 @@ fmt: build deps-lint ## format Go code and Caddyfiles
 	@for f in $(CADDYFILES); do ./bin/caddy fmt --overwrite "$$f"; done
 
 .PHONY: caddyfiles
+# Those beside a go.mod need that module; its own tests validate them.
 caddyfiles: build
 	@for f in $(CADDYFILES); do \
 		./bin/caddy fmt --diff "$$f" || { echo "$$f is not formatted, run make fmt"; exit 1; }; \
+		if [ -e "$${f%/*}/go.mod" ]; then continue; fi; \
 		out=$$(./bin/caddy validate --config "$$f" --adapter caddyfile 2>&1) || { echo "$$f is not valid:"; echo "$$out"; exit 1; }; \
 	done >&2
 
