@@ -18,6 +18,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/kafkaws/kafkaws/codec"
+	"github.com/kafkaws/kafkaws/internal/exampletest"
 	"github.com/kafkaws/kafkaws/record"
 )
 
@@ -253,7 +254,7 @@ func TestCaddyfile(t *testing.T) {
 		{"codec cbor {\nkeys text\n}", `unknown option "keys", at Caddyfile:5`},
 	} {
 		got := ""
-		if err := validate(handler(c.line)); err != nil {
+		if err := exampletest.Validate(exampletest.Handler(c.line)); err != nil {
 			got = err.Error()
 		}
 		if (got == "") != (c.err == "") || !strings.Contains(got, c.err) {
@@ -264,12 +265,5 @@ func TestCaddyfile(t *testing.T) {
 
 // TestDocuments validates the Caddyfile and those of the documentation.
 func TestDocuments(t *testing.T) {
-	configs := []string{readFile(t, "Caddyfile")}
-	configs = append(configs, blocks(t, "README.md")...)
-	configs = append(configs, blocks(t, "../../docs/extending.md")...)
-	for _, config := range configs {
-		if err := validate(config); err != nil {
-			t.Errorf("%v\n%s", err, config)
-		}
-	}
+	exampletest.ValidateDocuments(t, module)
 }

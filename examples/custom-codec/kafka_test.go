@@ -9,6 +9,7 @@ import (
 	"github.com/fxamacker/cbor/v2"
 	"github.com/gorilla/websocket"
 
+	"github.com/kafkaws/kafkaws/internal/exampletest"
 	"github.com/kafkaws/kafkaws/internal/kafkatest"
 )
 
@@ -23,13 +24,16 @@ type received struct {
 	Headers   [][]any
 }
 
+// module is this example.
+const module = "github.com/kafkaws/kafkaws/examples/custom-codec"
+
 // TestKafka has a Caddy with the codec work on a real Kafka.
 func TestKafka(t *testing.T) {
 	kafka, topic := kafkatest.Start(t), kafkatest.Topic(t)
 	kafka.CreateTopic(t, topic, 1, nil)
-	s := startCaddy(t, "{$KAFKA_BROKERS:localhost:9092}", kafka.Addr(), "subscribe measurements", "subscribe "+topic, "publish measurements", "publish "+topic)
+	s := exampletest.StartCaddy(t, module, "{$KAFKA_BROKERS:localhost:9092}", kafka.Addr(), "subscribe measurements", "subscribe "+topic, "publish measurements", "publish "+topic)
 
-	c, text := s.dial("", "topics="+topic, "kafka-cbor"), s.dial("", "topics="+topic, "kafka-text")
+	c, text := s.Dial("", "topics="+topic, "kafka-cbor"), s.Dial("", "topics="+topic, "kafka-text")
 	for i, m := range []struct {
 		message map[string]any
 		key     []byte
@@ -53,11 +57,11 @@ func TestKafka(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.send(websocket.BinaryMessage, nil) // ignored
-		c.send(websocket.BinaryMessage, message)
+		c.Send(websocket.BinaryMessage, nil) // ignored
+		c.Send(websocket.BinaryMessage, message)
 
 		var got received
-		if err := cbor.Unmarshal(c.read(websocket.BinaryMessage), &got); err != nil {
+		if err := cbor.Unmarshal(c.Read(websocket.BinaryMessage), &got); err != nil {
 			t.Fatal(err)
 		}
 		records := kafka.ReadAll(t, topic)
@@ -73,7 +77,7 @@ func TestKafka(t *testing.T) {
 		if got, want := fmt.Sprintf("%#v", got), fmt.Sprintf("%#v", want); got != want {
 			t.Errorf("%d: out came\n%s\nwant\n%s", i, got, want)
 		}
-		if got, want := string(text.read(websocket.TextMessage)), `{"topic":"`+topic+`",`+m.text+`}`; got != want {
+		if got, want := string(text.Read(websocket.TextMessage)), `{"topic":"`+topic+`",`+m.text+`}`; got != want {
 			t.Errorf("%d: out came\n%s\nwant\n%s", i, got, want)
 		}
 	}
@@ -86,8 +90,8 @@ func TestKafka(t *testing.T) {
 		{websocket.TextMessage, `{"topic":"t"}`, "kafka-cbor takes binary messages only"},
 		{websocket.BinaryMessage, "\xa1", "the message is not well-formed CBOR, or nested too deeply"},
 	} {
-		c := s.dial("", "", "kafka-cbor")
-		c.send(bad.kind, []byte(bad.message))
+		c := s.Dial("", "", "kafka-cbor")
+		c.Send(bad.kind, []byte(bad.message))
 		_, _, err := c.ReadMessage()
 		var closed *websocket.CloseError
 		if !errors.As(err, &closed) || closed.Code != websocket.CloseInvalidFramePayloadData || closed.Text != bad.reason {

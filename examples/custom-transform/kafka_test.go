@@ -6,20 +6,24 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/kafkaws/kafkaws/internal/exampletest"
 	"github.com/kafkaws/kafkaws/internal/kafkatest"
 )
+
+// module is this example.
+const module = "github.com/kafkaws/kafkaws/examples/custom-transform"
 
 // TestKafka has a Caddy with both transforms work on a real Kafka.
 func TestKafka(t *testing.T) {
 	kafka, topic := kafkatest.Start(t), kafkatest.Topic(t)
 	kafka.CreateTopic(t, topic, 1, nil)
-	s := startCaddy(t, "{$KAFKA_BROKERS:localhost:9092}", kafka.Addr(), "subscribe payments", "subscribe "+topic, "publish payments", "publish "+topic)
+	s := exampletest.StartCaddy(t, module, "{$KAFKA_BROKERS:localhost:9092}", kafka.Addr(), "subscribe payments", "subscribe "+topic, "publish payments", "publish "+topic)
 
-	reader := s.dial("bob", "topics="+topic, "kafka-text")
-	binary := s.dial("bob", "topics="+topic, "kafka-binary")
-	alice, bob := s.dial("alice", "", "kafka-text"), s.dial("bob", "", "kafka-text")
+	reader := s.Dial("bob", "topics="+topic, "kafka-text")
+	binary := s.Dial("bob", "topics="+topic, "kafka-binary")
+	alice, bob := s.Dial("alice", "", "kafka-text"), s.Dial("bob", "", "kafka-text")
 	for i, c := range []struct {
-		from              *client
+		from              *exampletest.Client
 		key, value        string
 		inKafka, outgoing string
 	}{
@@ -40,17 +44,17 @@ func TestKafka(t *testing.T) {
 		if c.value != "" {
 			frame = c.value
 		}
-		c.from.send(websocket.TextMessage, []byte(`{"topic":"`+topic+`","key":"9","message":"4111 1111 1111 1111"}`)) // dropped
-		c.from.send(websocket.TextMessage, []byte(message+frame+"}"))
+		c.from.Send(websocket.TextMessage, []byte(`{"topic":"`+topic+`","key":"9","message":"4111 1111 1111 1111"}`)) // dropped
+		c.from.Send(websocket.TextMessage, []byte(message+frame+"}"))
 
 		want := message + "null}"
 		if c.outgoing != "" {
 			want = message + `"` + strings.ReplaceAll(c.outgoing, `"`, `\"`) + `"}`
 		}
-		if got := string(reader.read(websocket.TextMessage)); got != want {
+		if got := string(reader.Read(websocket.TextMessage)); got != want {
 			t.Errorf("%d: out came\n%s\nwant\n%s", i, got, want)
 		}
-		if got, want := string(binary.read(websocket.BinaryMessage)), string(rune(len(topic)))+topic+c.outgoing; got != want {
+		if got, want := string(binary.Read(websocket.BinaryMessage)), string(rune(len(topic)))+topic+c.outgoing; got != want {
 			t.Errorf("%d: out came\n%q\nwant\n%q", i, got, want)
 		}
 		records := kafka.ReadAll(t, topic)
@@ -65,7 +69,7 @@ func TestKafka(t *testing.T) {
 	// What others write is masked as well, or held back.
 	kafka.Produce(t, topic, kafkatest.KV("3", `[{"card":"4111 1111 1111 1111"}]`), kafkatest.KV("4", `{"CARD":"4111-1111-1111-1111","x":[1]}`))
 	want := `{"topic":"` + topic + `","key":"4","message":"{\"CARD\":\"****-****-****-1111\",\"x\":[1]}"}`
-	if got := string(reader.read(websocket.TextMessage)); got != want {
+	if got := string(reader.Read(websocket.TextMessage)); got != want {
 		t.Errorf("out came\n%s\nwant\n%s", got, want)
 	}
 }

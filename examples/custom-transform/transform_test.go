@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/kafkaws/kafkaws/internal/exampletest"
 	"github.com/kafkaws/kafkaws/record"
 	"github.com/kafkaws/kafkaws/transforms"
 )
@@ -238,7 +239,7 @@ func TestCaddyfile(t *testing.T) {
 		{"transform in mask_card", "mask_card: on the way in, Kafka would lose the number; use it with `transform out`, at Caddyfile:4"},
 	} {
 		got := ""
-		if err := validate(handler(c.line)); err != nil {
+		if err := exampletest.Validate(exampletest.Handler(c.line)); err != nil {
 			got = err.Error()
 		}
 		if (got == "") != (c.err == "") || !strings.Contains(got, c.err) {
@@ -249,12 +250,5 @@ func TestCaddyfile(t *testing.T) {
 
 // TestDocuments validates the Caddyfile and those of the documentation.
 func TestDocuments(t *testing.T) {
-	configs := []string{readFile(t, "Caddyfile")}
-	configs = append(configs, blocks(t, "README.md")...)
-	configs = append(configs, blocks(t, "../../docs/extending.md")...)
-	for _, config := range configs {
-		if err := validate(config); err != nil {
-			t.Errorf("%v\n%s", err, config)
-		}
-	}
+	exampletest.ValidateDocuments(t, module)
 }
