@@ -504,3 +504,30 @@ func TestReplayJoinsTheTailExactly(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// TestEarliestInASecondEncoding follows a topic that did not exist when it was
+// first asked for, in an encoding whose tail begins after its first records.
+func TestEarliestInASecondEncoding(t *testing.T) {
+	r := newRig(t, nil)
+	r.source.silent["a"] = true
+	r.encodings = map[string]*Encoding{"other": {ID: "other", Codec: rawCodec{}}}
+	first := make(chan *websocket.Conn)
+	go func() { first <- r.dial("a", "&earliest") }()
+	for r.source.sink("a") == nil {
+		runtime.Gosched()
+	}
+	r.source.sink("a").Missing()
+	ws := <-first
+	r.source.sink("a").Started(map[int32]int64{0: 0})
+	r.source.mu.Lock()
+	r.source.stored = map[int32][]string{0: {"1", "2"}}
+	r.source.mu.Unlock()
+	r.source.feed("a", 0, 0, "1", "2")
+	if got := read(t, ws) + read(t, ws); got != "12" {
+		t.Error(got)
+	}
+	later := r.dial("a", "&encoding=other&earliest")
+	if got := read(t, later) + read(t, later); got != "12" {
+		t.Error(got)
+	}
+}

@@ -118,11 +118,14 @@ func (f *follower) settle(ctx context.Context, earliest bool) error {
 	case <-ctx.Done():
 		return record.ErrUnavailable
 	}
+	if !earliest {
+		return nil
+	}
 	t.mu.Lock()
-	missing := t.missing
+	fresh := t.missing && !t.moved()
 	t.mu.Unlock()
-	if !earliest || missing && f.pos.Load() == 0 {
-		return nil // the tail has it all
+	if fresh {
+		return nil // all that will come is still to come
 	}
 	first, err := t.hub.cfg.Source.Earliest(ctx, t.name)
 	if err != nil {

@@ -88,6 +88,17 @@ func (t *topic) Started(next map[int32]int64) {
 	t.settle.Do(func() { close(t.settled) })
 }
 
+// moved reports whether anything was read yet of a topic that was missing. The
+// lock is held.
+func (t *topic) moved() bool {
+	for _, next := range t.next {
+		if next > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // Deliver queues a batch for the worker.
 func (t *topic) Deliver(b record.Batch) {
 	size := 0
