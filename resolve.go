@@ -24,7 +24,12 @@ func resolveSettings(repl *caddy.Replacer, settings map[string]any) error {
 		case "subscribe", "publish":
 			replace = func(s string) (string, error) { return repl.ReplaceOrErr(s, true, false) }
 		case "codecs", "transforms":
-			replace = func(s string) (string, error) { return repl.ReplaceKnown(s, ""), nil }
+			replace = func(s string) (string, error) {
+				if strings.Contains(s, "{time.") {
+					return s, nil // it would be another configuration at each load
+				}
+				return repl.ReplaceKnown(s, ""), nil
+			}
 		}
 		resolved, err := replaceStrings(settings[name], replace)
 		if err != nil {

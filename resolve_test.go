@@ -36,7 +36,7 @@ func TestResolveSettings(t *testing.T) {
 		"producer": {"acks": "{env.KAFKAWS_TEST_WORD}", "create_topics": true},
 		"subscribe": ["{env.KAFKAWS_TEST_WORD}.{http.auth.user.id}.*", "b"],
 		"origins": ["https://{env.KAFKAWS_TEST_WORD}"],
-		"codecs": [{"codec": "probe", "args": ["{env.KAFKAWS_TEST_WORD}", "{env.KAFKAWS_TEST_EMPTY}", "{name}"]}],
+		"codecs": [{"codec": "probe", "args": ["{env.KAFKAWS_TEST_WORD}", "{env.KAFKAWS_TEST_EMPTY}", "{name}", "{time.now.unix}"]}],
 		"limits": {"max_message_size": 1048577},
 		"ping_interval": 25000000001
 	}`)
@@ -52,7 +52,7 @@ func TestResolveSettings(t *testing.T) {
 	}
 	const want = `{"name":"none","cluster":{"brokers":["a:9092","b:9092","c:9092"],"client_id":"x-none"},` +
 		`"producer":{"acks":"none","create_topics":true},"subscribe":["none.{http.auth.user.id}.*","b"],"origins":["https://none"],` +
-		`"codecs":[{"args":["none","","{name}"],"codec":"probe"}],"limits":{"max_message_size":1048577},"ping_interval":25000000001}`
+		`"codecs":[{"args":["none","","{name}","{time.now.unix}"],"codec":"probe"}],"limits":{"max_message_size":1048577},"ping_interval":25000000001}`
 	if string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
