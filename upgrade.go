@@ -263,6 +263,9 @@ func (h *Handler) choose(subprotocols []string) offered {
 func (h *Handler) open(r *http.Request, asked *request, allowed *topicPolicy) (*gateway.Session, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), lookupPatience)
 	defer cancel()
+	if err := h.sessions.Admits(); err != nil { // before anybody is asked
+		return nil, refuseSession(err)
+	}
 	if h.resolved.MissingTopics == missingReject {
 		for i, topic := range asked.kafka {
 			if err := h.sessions.source.Exists(ctx, topic); err != nil {
@@ -290,23 +293,32 @@ func (h *Handler) open(r *http.Request, asked *request, allowed *topicPolicy) (*
 		},
 		Fields: sessionFields(r),
 	})
+	if err != nil {
+		return nil, refuseSession(err)
+	}
+	return session, nil
+}
+
+// refuseSession says why there is no session for now.
+func refuseSession(err error) error {
 	switch {
-	case err == nil:
-		return session, nil
 	case errors.Is(err, gateway.ErrFull):
-		return nil, unavailable("`max_sessions` of kafka_websocket allows more", err)
+		return unavailable("`max_sessions` of kafka_websocket allows more", err)
 	case errors.Is(err, gateway.ErrDraining):
-		return nil, unavailable("", err)
+		return unavailable("", err)
 	default:
-		return nil, unavailable("check that the brokers run and that `brokers` of kafka_websocket names them", err)
+		return unavailable(hintUnreachable, err)
 	}
 }
+
+// hintUnreachable is what an operator can do about a Kafka that does not answer.
+const hintUnreachable = "check that the brokers run, that `brokers` of kafka_websocket names them, and that they let the gateway read the topic"
 
 func (h *Handler) refuseTopic(topic string, err error) error {
 	if errors.Is(err, record.ErrUnknownTopic) {
 		return refused(http.StatusNotFound, "`missing_topics wait` of kafka_websocket lets clients wait for it", "topic %q does not exist", topic)
 	}
-	return unavailable("check that the brokers run and that `brokers` of kafka_websocket names them", err)
+	return unavailable(hintUnreachable, err)
 }
 
 // sessionFields are the fields that tell whose session a log line is about.

@@ -110,16 +110,14 @@ type SessionConfig struct {
 // be served or aborted.
 func (p *Pool) Open(ctx context.Context, cfg SessionConfig) (*Session, error) {
 	p.mu.Lock()
-	switch {
-	case p.draining:
-		p.mu.Unlock()
-		return nil, ErrDraining
-	case p.cfg.MaxSessions > 0 && p.sessions >= p.cfg.MaxSessions:
-		p.mu.Unlock()
-		return nil, ErrFull
+	err := p.admits()
+	if err == nil {
+		p.sessions++
 	}
-	p.sessions++
 	p.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
 
 	s := newSession(p, cfg)
 	if err := p.cfg.Hub.follow(ctx, s, cfg.Topics, cfg.Earliest); err != nil {
@@ -131,6 +129,24 @@ func (p *Pool) Open(ctx context.Context, cfg SessionConfig) (*Session, error) {
 
 // Config returns what the pool was made with.
 func (p *Pool) Config() PoolConfig { return p.cfg }
+
+// Admits returns the error with which Open would fail at once, if it would: for
+// whoever has something to do before it.
+func (p *Pool) Admits() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.admits()
+}
+
+func (p *Pool) admits() error {
+	switch {
+	case p.draining:
+		return ErrDraining
+	case p.cfg.MaxSessions > 0 && p.sessions >= p.cfg.MaxSessions:
+		return ErrFull
+	}
+	return nil
+}
 
 // Sessions returns how many sessions the pool has.
 func (p *Pool) Sessions() int {
