@@ -27,7 +27,7 @@ func (s *Session) wake() {
 		switch s.flusher.Load() {
 		case flushIdle:
 			if s.flusher.CompareAndSwap(flushIdle, flushRunning) {
-				go s.flush()
+				go s.flushing()
 				return
 			}
 		case flushRunning:

@@ -57,6 +57,8 @@ type Session struct {
 	paused atomic.Bool
 
 	flusher atomic.Int32
+	// flushing is the flush method, bound once: to start it allocates nothing.
+	flushing func()
 	// turn is the topic that is served next, and slow tells that the last
 	// write did not go through at once. The flusher's own.
 	turn int
@@ -129,6 +131,7 @@ func (s *Session) Serve(ws *websocket.Conn) {
 	ws.SetCloseHandler(s.onClose)
 	s.live()
 	s.tended = s.pool.wheel.now.Load()
+	s.flushing = s.flush
 	s.flusher.Store(flushIdle)
 	s.pool.wheel.add(s)
 	go s.run()
