@@ -98,8 +98,16 @@ test-short: ## the tests that need nothing but Go and are quick
 test-modules:
 	@for dir in $(MODULES); do \
 		echo "testing $$dir"; \
-		(cd "$$dir" && go vet ./... && $(TEST_ENV) go test -race -timeout 10m ./...) || exit 1; \
+		(cd "$$dir" && go vet ./... && $(TEST_ENV) go test -race -count=1 -timeout 10m ./...) || exit 1; \
 	done
+
+.PHONY: bench
+bench: ## what a delivery costs, beside references; BENCH='-help' lists its flags
+	cd bench && go run . $(BENCH)
+
+.PHONY: bench-smoke
+bench-smoke: ## the same, small and for correctness only; test-modules runs it too
+	cd bench && $(TEST_ENV) go test -count=1 -v -timeout 5m .
 
 .PHONY: conformance
 conformance: deps-system deps-python ## all cases of Autobahn; make test runs the quick ones

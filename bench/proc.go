@@ -1,0 +1,131 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// tick is the unit of /proc's times on every Linux that Go runs on.
+const tick = 10 * time.Millisecond
+
+// stat returns the fields of /proc/<pid>/stat from the third on: those after
+// the command, which may contain anything.
+func stat(pid int) ([]string, error) {
+	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	if err != nil {
+		return nil, err
+	}
+	fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+	if len(fields) < 22 {
+		return nil, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(fields))
+	}
+	return fields, nil
+}
+
+// cpu is the user and system time that a process has used.
+func cpu(pid int) (time.Duration, error) {
+	fields, err := stat(pid)
+	if err != nil {
+		return 0, err
+	}
+	user, errUser := strconv.ParseInt(fields[11], 10, 64)
+	system, errSystem := strconv.ParseInt(fields[12], 10, 64)
+	if errUser != nil || errSystem != nil {
+		return 0, fmt.Errorf("/proc/%d/stat has no times", pid)
+	}
+	return time.Duration(user+system) * tick, nil
+}
+
+// rss is the memory of a process that is resident, in bytes.
+func rss(pid int) (int64, error) {
+	fields, err := stat(pid)
+	if err != nil {
+		return 0, err
+	}
+	pages, err := strconv.ParseInt(fields[21], 10, 64)
+	return pages * int64(os.Getpagesize()), err
+}
+
+// child finds a process that this one started, by its name. 0 is none.
+func child(name string) int {
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range dirs {
+		pid, _ := strconv.Atoi(filepath.Base(dir))
+		fields, err := stat(pid)
+		if err != nil || fields[1] != strconv.Itoa(os.Getpid()) {
+			continue
+		}
+		if comm, _ := os.ReadFile(filepath.Join(dir, "comm")); strings.TrimSpace(string(comm)) == name {
+			return pid
+		}
+	}
+	return 0
+}
+
+// runtimeStats is what a Go process tells of itself.
+type runtimeStats struct {
+	goroutines  int64
+	mallocs     int64
+	heldMemory  int64 // that the heap has, does not use and has not given back
+	idle, given int64
+}
+
+// inspect collects the process's garbage and asks it.
+func (p *process) inspect(ctx context.Context) (s runtimeStats, err error) {
+	// A second collection frees what the first one's finalizers let go.
+	for range 2 {
+		err = p.profile(ctx, "heap?gc=1&debug=1", func(line string) {
+			numberAfter(line, "# Mallocs = ", &s.mallocs)
+			numberAfter(line, "# HeapIdle = ", &s.idle)
+			numberAfter(line, "# HeapReleased = ", &s.given)
+		})
+		if err != nil {
+			return s, err
+		}
+	}
+	s.heldMemory = s.idle - s.given
+	return s, p.profile(ctx, "goroutine?debug=1", func(line string) {
+		numberAfter(line, "goroutine profile: total ", &s.goroutines)
+	})
+}
+
+func numberAfter(line, prefix string, n *int64) {
+	if after, ok := strings.CutPrefix(line, prefix); ok {
+		*n, _ = strconv.ParseInt(after, 10, 64)
+	}
+}
+
+// profile goes through the lines of a profile.
+func (p *process) profile(ctx context.Context, name string, each func(line string)) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.debug+"/debug/pprof/"+name, nil)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", request.URL, response.Status)
+	}
+	r := bufio.NewReader(response.Body)
+	for {
+		line, err := r.ReadString('\n')
+		each(strings.TrimSuffix(line, "\n"))
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
