@@ -111,10 +111,11 @@ func (s *Site) Dial(user, query, subprotocol string) *Client {
 	if user != "" {
 		request.SetBasicAuth(user, user+"-secret")
 	}
-	conn, _, err := d.Dial("ws://"+s.addr+"/kafka?"+query, request.Header)
+	conn, resp, err := d.Dial("ws://"+s.addr+"/kafka?"+query, request.Header)
 	if err != nil {
 		s.t.Fatalf("dialling %s: %v", query, err)
 	}
+	_ = resp.Body.Close() // a 101 has none
 	s.t.Cleanup(func() { _ = conn.Close() })
 	if conn.Subprotocol() != subprotocol {
 		s.t.Fatalf("got the subprotocol %q, want %q", conn.Subprotocol(), subprotocol)

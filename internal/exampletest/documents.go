@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
@@ -16,9 +17,10 @@ import (
 // blocks returns the Caddyfiles of a document that are marked as this module's.
 func blocks(t *testing.T, module, file string) []string {
 	t.Helper()
-	var all []string
 	mark := regexp.MustCompile("(?ms)^```caddyfile " + filepath.Base(module) + "\n(.*?)^```$")
-	for _, b := range mark.FindAllStringSubmatch(readFile(t, file), -1) {
+	found := mark.FindAllStringSubmatch(readFile(t, file), -1)
+	all := make([]string, 0, len(found))
+	for _, b := range found {
 		all = append(all, b[1])
 	}
 	if len(all) == 0 {
@@ -52,9 +54,8 @@ func Handler(line string) string {
 // that are marked as its own.
 func ValidateDocuments(t *testing.T, module string) {
 	t.Helper()
-	configs := []string{readFile(t, "Caddyfile")}
-	configs = append(configs, blocks(t, module, "README.md")...)
-	configs = append(configs, blocks(t, module, "../../docs/extending.md")...)
+	configs := slices.Concat([]string{readFile(t, "Caddyfile")},
+		blocks(t, module, "README.md"), blocks(t, module, "../../docs/extending.md"))
 	for _, config := range configs {
 		if err := Validate(config); err != nil {
 			t.Errorf("%v, in\n%s", err, config)
