@@ -115,7 +115,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	allowed := h.policy.resolve(r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer))
+	allowed := h.policy.resolve(replacer(r))
 	for _, topic := range asked.topics {
 		if !allowed.maySubscribe(topic) {
 			return refused(http.StatusForbidden, "`subscribe` of kafka_websocket allows it", "subscribing to topic %q is not allowed", topic)
@@ -269,7 +269,7 @@ func (h *Handler) open(r *http.Request, asked *request, allowed *topicPolicy) (*
 	if h.resolved.MissingTopics == missingReject {
 		for i, topic := range asked.kafka {
 			if err := h.sessions.source.Exists(ctx, topic); err != nil {
-				return nil, h.refuseTopic(asked.topics[i], err)
+				return nil, refuseTopic(asked.topics[i], err)
 			}
 		}
 	}
@@ -278,7 +278,7 @@ func (h *Handler) open(r *http.Request, asked *request, allowed *topicPolicy) (*
 	if asked.deflate.On {
 		encoding = &gateway.Encoding{Chain: h.chains.out, ID: asked.offered.id, Codec: asked.offered.codec, Deflate: asked.deflate}
 	}
-	chain, err := h.chains.bind(r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer))
+	chain, err := h.chains.bind(replacer(r))
 	if err != nil {
 		return nil, &refusal{status: http.StatusInternalServerError, err: err, hint: "check the placeholders of `transform in` of kafka_websocket"}
 	}
@@ -314,18 +314,24 @@ func refuseSession(err error) error {
 // hintUnreachable is what an operator can do about a Kafka that does not answer.
 const hintUnreachable = "check that the brokers run, that `brokers` of kafka_websocket names them, and that they let the gateway read the topic"
 
-func (h *Handler) refuseTopic(topic string, err error) error {
+// refuseTopic says why a topic that has to exist is not known to.
+func refuseTopic(topic string, err error) error {
 	if errors.Is(err, record.ErrUnknownTopic) {
 		return refused(http.StatusNotFound, "`missing_topics wait` of kafka_websocket lets clients wait for it", "topic %q does not exist", topic)
 	}
-	return unavailable(hintUnreachable, err)
+	return refuseSession(err)
+}
+
+// replacer returns the request's placeholders.
+func replacer(r *http.Request) *caddy.Replacer {
+	return r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 }
 
 // sessionFields are the fields that tell whose session a log line is about.
 // They are copies: nothing of the request may be kept.
 func sessionFields(r *http.Request) []zap.Field {
 	fields := []zap.Field{zap.String("client_ip", clientIP(r))}
-	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	repl := replacer(r)
 	if user, ok := repl.GetString("http.auth.user.id"); ok && user != "" {
 		fields = append(fields, zap.String("user_id", user))
 	}

@@ -60,6 +60,20 @@ func (d *deflater) compress(payload []byte) ([]byte, bool) {
 	return compressed, true
 }
 
+// frame returns what goes into the frame of a message whose first byte is first:
+// the compressed message, marked as such, where that pays. A nil deflater leaves
+// both as they are.
+func (d *deflater) frame(first byte, payload []byte) (byte, []byte) {
+	if d == nil {
+		return first, payload
+	}
+	payload, compressed := d.compress(payload)
+	if compressed {
+		first |= rsv1Bit
+	}
+	return first, payload
+}
+
 func (d *deflater) newWriter() *flate.Writer {
 	var w *flate.Writer
 	var err error

@@ -117,7 +117,7 @@ func TestStalledClientDelaysNobodyAndIsClosed(t *testing.T) {
 		t.Fatal("the client that reads: ", err)
 	}
 	<-sent
-	if held := r.hub.Held(); held > 2*buffer {
+	if held := r.hub.held.Load(); held > 2*buffer {
 		t.Errorf("the tail holds %d bytes, the buffer is %d", held, buffer)
 	}
 	if code := r.awaitEnd(); code != CloseRecordsLost {
@@ -351,7 +351,7 @@ func TestTopicsAreReadOnceAndKept(t *testing.T) {
 	if got := <-r.source.stopped; got != "a" {
 		t.Errorf("stopped reading %s", got)
 	}
-	if held := r.hub.Held(); held != 0 {
+	if held := r.hub.held.Load(); held != 0 {
 		t.Errorf("%d bytes held for nobody", held)
 	}
 }

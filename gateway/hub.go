@@ -60,9 +60,6 @@ func (h *Hub) Close() {
 	}
 }
 
-// Held returns how many bytes of frames the tails hold.
-func (h *Hub) Held() int64 { return h.held.Load() }
-
 // open returns the topic of that name, read from now on if it was not before,
 // with its lock held, so that it cannot go before a session follows it.
 func (h *Hub) open(name string) (*topic, error) {

@@ -165,14 +165,10 @@ func (p *Pool) release() {
 	}
 }
 
-// Refuse takes no more sessions; those that are there go on.
-func (p *Pool) Refuse() {
+// refuse takes no more sessions; those that are there go on.
+func (p *Pool) refuse() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.refuse()
-}
-
-func (p *Pool) refuse() {
 	if !p.draining {
 		p.draining = true
 		if p.sessions == 0 {
@@ -186,7 +182,7 @@ func (p *Pool) refuse() {
 // What a client has published before that instant is waited for. It does not
 // block; Done tells when all sessions are gone.
 func (p *Pool) Drain(code int, reason string, window time.Duration) {
-	p.Refuse()
+	p.refuse()
 	p.wheel.stop(func(s *Session) {
 		if window <= 0 {
 			s.finishAndClose(code, reason)
@@ -200,7 +196,7 @@ func (p *Pool) Drain(code int, reason string, window time.Duration) {
 // Kafka to answer for their records: these are told that it did not. It does not
 // block, and the clients still have their time to take the Close frame.
 func (p *Pool) GiveUp(code int, reason string) {
-	p.Refuse()
+	p.refuse()
 	p.wheel.stop(func(s *Session) { s.giveUp(code, reason) })
 }
 
@@ -209,7 +205,7 @@ func (p *Pool) Done() <-chan struct{} { return p.empty }
 
 // Close ends what is left of the sessions without waiting for anything.
 func (p *Pool) Close() {
-	p.Refuse()
+	p.refuse()
 	p.cancel()
 	p.wheel.stop(func(s *Session) { s.kill() })
 }

@@ -45,7 +45,7 @@ func (s *Session) publish(in *inbound) {
 	if !s.takeOff(size) {
 		return
 	}
-	err := s.pool.cfg.Producer.Publish(s.context(), own, func(o record.Outcome) { s.landed(size, o.Err) })
+	err := s.pool.cfg.Producer.Publish(s.pool.ctx, own, func(o record.Outcome) { s.landed(size, o.Err) })
 	if err != nil {
 		s.landed(size, err)
 	}

@@ -88,7 +88,7 @@ func (s *Session) replayPiece(f *follower) error {
 		}
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(s.context(), fetchPatience)
+	ctx, cancel := context.WithTimeout(s.pool.ctx, fetchPatience)
 	defer cancel()
 	batch, err := s.pool.cfg.Hub.cfg.Source.Fetch(ctx, f.tail.topic.name, partition, r.next[partition])
 	switch {
@@ -98,7 +98,7 @@ func (s *Session) replayPiece(f *follower) error {
 	case errors.Is(err, record.ErrRefused), errors.Is(err, record.ErrUnknownTopic):
 		s.Close(CloseTryLater, "the topic cannot be read")
 		return nil
-	case err != nil && s.context().Err() != nil:
+	case err != nil && s.pool.ctx.Err() != nil:
 		return err
 	case err != nil:
 		return nil // and again
@@ -139,13 +139,7 @@ func (r *replay) encode(t *tail, batch record.Batch, target int64) int64 {
 			continue
 		}
 		r.payload = payload
-		first := t.encoding.firstByte()
-		if r.deflater != nil {
-			var compressed bool
-			if payload, compressed = r.deflater.compress(payload); compressed {
-				first |= rsv1Bit
-			}
-		}
+		first, payload := r.deflater.frame(t.encoding.firstByte(), payload)
 		r.frames = appendFrame(r.frames, first, payload)
 	}
 	return batch.Next

@@ -27,10 +27,7 @@ func (s *Session) Send(m Message) {
 		idle := s.pool.deflatersFor(s.encoding.Deflate)
 		d := idle.Get().(*deflater)
 		defer idle.Put(d)
-		var compressed bool
-		if payload, compressed = d.compress(payload); compressed {
-			first |= rsv1Bit
-		}
+		first, payload = d.frame(first, payload)
 	}
 	s.queue(appendFrame(make([]byte, 0, headerLen(len(payload))+len(payload)), first, payload))
 }

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -319,6 +318,3 @@ func (s *Session) awaitSide(limit int) {
 	}
 	s.paused.Store(false)
 }
-
-// context returns the context that ends when the pool is closed by force.
-func (s *Session) context() context.Context { return s.pool.ctx }

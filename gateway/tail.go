@@ -193,12 +193,7 @@ func (t *tail) encode(head uint64, r *record.Record) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if t.deflater != nil {
-		var compressed bool
-		if payload, compressed = t.deflater.compress(payload); compressed {
-			first |= rsv1Bit
-		}
-	}
+	first, payload = t.deflater.frame(first, payload)
 	header := headerLen(len(payload))
 	if len(seg.data)-seg.used < header+len(payload) {
 		seg = t.grow(head, header+len(payload))
