@@ -135,18 +135,7 @@ func TestExitWhileKafkaHangs(t *testing.T) {
 	topic := kafkatest.Topic(t)
 	broker.CreateTopic(t, topic, 1, nil)
 	s := startSite(t, broker.Addr(), open+"drain_timeout 3s")
-	subscribers := listenAll(s.dialFleet(20, "topics="+topic))
-	var writers []*listener
-	for i, c := range s.dialFleet(20, "") {
-		c.send(message(topic, "", numbered(fmt.Sprint(i), 0, "")))
-		writers = append(writers, c.listen())
-	}
-	mustHear(t, subscribers, len(writers))
-	hang(t, broker)
-	for i, w := range writers {
-		w.send(message(topic, "", numbered(fmt.Sprint(i), 1, "")))
-		w.roundTrip()
-	}
+	subscribers, writers := s.unanswered(broker, topic)
 	stopping := time.Now()
 	s.terminate()
 	mustEnd(t, subscribers, 1001)
@@ -217,4 +206,22 @@ func TestExitDuringADrain(t *testing.T) {
 	case <-time.After(patience):
 		t.Error("caddy did not stop")
 	}
+}
+
+// unanswered has clients publish to a Kafka that then hangs: each writer has one
+// record that Kafka has, and one that it does not answer for.
+func (s *site) unanswered(broker *kafkatest.Broker, topic string) (subscribers, writers []*listener) {
+	s.t.Helper()
+	subscribers = listenAll(s.dialFleet(20, "topics="+topic))
+	for i, c := range s.dialFleet(20, "") {
+		c.send(message(topic, "", numbered(fmt.Sprint(i), 0, "")))
+		writers = append(writers, c.listen())
+	}
+	mustHear(s.t, subscribers, len(writers))
+	hang(s.t, broker)
+	for i, w := range writers {
+		w.send(message(topic, "", numbered(fmt.Sprint(i), 1, "")))
+		w.roundTrip()
+	}
+	return subscribers, writers
 }

@@ -120,18 +120,7 @@ func TestReloadWhileKafkaHangs(t *testing.T) {
 	broker.CreateTopic(t, topic, 1, nil)
 	const drain = open + "drain_timeout 2s\n"
 	s := startSite(t, broker.Addr(), drain)
-	subscribers := listenAll(s.dialFleet(20, "topics="+topic))
-	var writers []*listener
-	for i, c := range s.dialFleet(20, "") {
-		c.send(message(topic, "", numbered(fmt.Sprint(i), 0, "")))
-		writers = append(writers, c.listen())
-	}
-	mustHear(t, subscribers, len(writers))
-	hang(t, broker)
-	for i, w := range writers {
-		w.send(message(topic, "", numbered(fmt.Sprint(i), 1, "")))
-		w.roundTrip()
-	}
+	subscribers, writers := s.unanswered(broker, topic)
 	started := time.Now()
 	if err := s.reload(siteConfig(s.addr, broker.Addr(), drain+"max_topics 9")); err != nil {
 		t.Fatal(err)
