@@ -28,15 +28,14 @@ var errNoHijack = errors.New("connection cannot be taken over")
 type handshake struct {
 	http.ResponseWriter
 	conn net.Conn
+	rw   *bufio.ReadWriter
 	// extensions replaces what the library says of compression.
 	extensions string
 }
 
 // Hijack gives the library the session's connection.
 func (h *handshake) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	// The library borrows the writer's buffer to put the response together.
-	rw := bufio.NewReadWriter(bufio.NewReaderSize(h.conn, 0), bufio.NewWriterSize(h.conn, 256))
-	return h.conn, rw, nil
+	return h.conn, h.rw, nil
 }
 
 // switchProtocols sends the library's response and returns the client's

@@ -26,9 +26,6 @@ const (
 	// lookupPatience is how long a client waits for the positions of its
 	// topics before it is told to come back later.
 	lookupPatience = 5 * time.Second
-	// readBuffer is the buffer that each session reads through: small, since
-	// most sessions say little; a long message is read past it.
-	readBuffer = 512
 	// maxGroupID is the longest consumer group id that Kafka stores.
 	maxGroupID = 249
 )
@@ -357,10 +354,9 @@ func (noOwnBuffers) Put(any) {}
 // upgrade switches the connection to WebSocket and starts the session.
 func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request, asked *request, session *gateway.Session) error {
 	shake := &handshake{ResponseWriter: w, extensions: asked.extensions}
-	shake.conn = session.Conn(shake.switchProtocols)
+	shake.conn, shake.rw = session.Conn(shake.switchProtocols)
 	var problem *refusal
 	upgrader := websocket.Upgrader{
-		ReadBufferSize:    readBuffer,
 		WriteBufferPool:   noOwnBuffers{},
 		EnableCompression: asked.deflate.On,
 		CheckOrigin:       func(*http.Request) bool { return true }, // done before

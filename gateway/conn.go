@@ -24,6 +24,10 @@ type Conn struct {
 	session   *Session
 	handshake Handshake
 	early     []byte
+	// more tells that the last read may have left something in the socket, and
+	// ahead is what was then read of it beyond what was asked for; the reader's.
+	more  bool
+	ahead *ahead
 
 	// budget is what the wire may still bring of the message that is being
 	// read; it counts only while limited is set. The reader's own.
@@ -39,7 +43,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	c.early = nil
-	n, err := c.Conn.Read(p)
+	n, err := c.fetch(p)
 	if n > 0 {
 		c.session.live()
 	}
@@ -48,6 +52,31 @@ func (c *Conn) Read(p []byte) (int, error) {
 			return 0, errFlood
 		}
 	}
+	return n, err
+}
+
+// fetch reads from the socket, far ahead where a client sends much.
+func (c *Conn) fetch(p []byte) (int, error) {
+	if c.ahead == nil && c.more && c.session.direct.ok() {
+		a := c.session.pool.aheads.Get().(*ahead)
+		c.more = false
+		if a.fill(c.session.direct.raw) {
+			c.ahead = a
+			c.more = len(a.rest) == aheadSize
+		} else {
+			c.session.pool.aheads.Put(a)
+		}
+	}
+	if a := c.ahead; a != nil {
+		n := copy(p, a.rest)
+		if a.rest = a.rest[n:]; len(a.rest) == 0 {
+			c.ahead = nil
+			c.session.pool.aheads.Put(a)
+		}
+		return n, nil
+	}
+	n, err := c.Conn.Read(p)
+	c.more = n == len(p)
 	return n, err
 }
 

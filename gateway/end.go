@@ -20,7 +20,10 @@ func (s *Session) farewell(err error) int {
 		s.markBroken()
 	}
 	s.mu.Lock()
-	closing, code := s.closing, s.closeCode
+	closing, code := s.closing, 0
+	if closing {
+		code = s.parting.code
+	}
 	s.mu.Unlock()
 	if !closing && !gone {
 		// What is left is a message that the library could not inflate.
@@ -72,9 +75,9 @@ func (s *Session) logEnd(code int) {
 		return
 	}
 	s.mu.Lock()
-	reason, by := s.closeReason, "server"
+	reason, by := s.part().reason, "server"
 	switch {
-	case s.byClient:
+	case s.parting.byClient:
 		by = "client"
 	case !s.closing:
 		by = "network"
@@ -82,7 +85,7 @@ func (s *Session) logEnd(code int) {
 	s.mu.Unlock()
 	fields := append([]zap.Field{
 		zap.Int("code", code), zap.String("reason", reason), zap.String("by", by),
-		zap.Duration("duration", time.Since(s.started)),
+		zap.Duration("duration", s.pool.uptime()-s.started),
 	}, s.fields...)
 	entry.Write(fields...)
 }

@@ -60,12 +60,12 @@ func (s *Session) flush() {
 func (s *Session) fail(err error) {
 	s.flusher.Store(flushHeld)
 	s.mu.Lock()
-	if s.closeReason == "" {
+	if p := s.part(); p.reason == "" {
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			s.closeReason = "the client takes nothing"
+			p.reason = "the client takes nothing"
 		case errors.Is(err, errTorn):
-			s.closeReason = reasonBehind
+			p.reason = reasonBehind
 		}
 	}
 	s.mu.Unlock()
@@ -119,7 +119,7 @@ func (s *Session) sideWritten() {
 func (s *Session) sendChunk() (bool, error) {
 	for range s.followers {
 		f := s.followers[s.turn]
-		if s.turn++; s.turn == len(s.followers) {
+		if s.turn++; int(s.turn) == len(s.followers) {
 			s.turn = 0
 		}
 		if f.replay != nil {
@@ -145,13 +145,13 @@ func (s *Session) sendChunk() (bool, error) {
 // waits keeps a segment in memory.
 func (s *Session) writeFrames(f *follower, chunk []byte) error {
 	limit := chunkFree
-	if s.slow || s.direct == nil {
+	if s.slow || !s.direct.ok() {
 		limit = chunkBlocked
 	}
 	chunk = chunk[:wholeFrames(chunk, limit)]
 	pos := f.pos.Load()
 	written := 0
-	if s.direct != nil {
+	if s.direct.ok() {
 		var err error
 		if written, err = s.direct.write(chunk); err != nil {
 			return err
@@ -220,7 +220,7 @@ func (s *Session) writeCopies(f *follower, piece []byte, owed int) error {
 // write writes p whole, waiting while the socket is full, as long as there is
 // progress. After an error nothing more can be written.
 func (s *Session) write(p []byte) error {
-	if s.direct != nil {
+	if s.direct.ok() {
 		n, err := s.direct.write(p)
 		if err != nil {
 			return err
@@ -237,7 +237,7 @@ func (s *Session) write(p []byte) error {
 		case err == nil:
 			s.disarmWrite()
 			return nil
-		case n > 0 && s.direct != nil && errors.Is(err, os.ErrDeadlineExceeded) && !s.isClosing():
+		case n > 0 && s.direct.ok() && errors.Is(err, os.ErrDeadlineExceeded) && !s.isClosing():
 			// A client that takes little is slow, not gone. (TLS cannot be
 			// gone on with after a deadline.)
 		default:
@@ -251,8 +251,8 @@ func (s *Session) armWrite() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	by := time.Now().Add(s.pool.cfg.WriteTimeout)
-	if s.closing && s.closeBy.Before(by) {
-		by = s.closeBy
+	if s.closing && s.parting.by.Before(by) {
+		by = s.parting.by
 	}
 	_ = s.conn.Conn.SetWriteDeadline(by)
 	s.waiting = true

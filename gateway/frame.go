@@ -14,6 +14,9 @@ const (
 const (
 	finBit  = 0x80
 	rsv1Bit = 0x40 // marks a compressed message, RFC 7692 §6
+	maskBit = 0x80 // marks a frame of a client, RFC 6455 §5.3
+	// maxControl is the longest payload of a control frame, RFC 6455 §5.5.
+	maxControl = 125
 
 	// maxHeader is the longest header of an unmasked frame.
 	maxHeader = 10

@@ -331,8 +331,9 @@ func TestSilentPeerIsGivenUp(t *testing.T) {
 	if code := r.awaitEnd(); code != closeGone {
 		t.Errorf("ended with %d", code)
 	}
-	if n := r.pool.Sessions(); n != 1 {
-		t.Errorf("%d sessions left", n)
+	// A session gives its place back after it has told its end.
+	for r.pool.Sessions() != 1 {
+		time.Sleep(time.Millisecond)
 	}
 	_ = silent
 }
@@ -447,7 +448,7 @@ func TestTornConnectionsLeaveNothing(t *testing.T) {
 func TestEarlyBytesAreRead(t *testing.T) {
 	s := newSession(NewPool(PoolConfig{}), SessionConfig{})
 	near, far := net.Pipe()
-	conn := s.Conn(func([]byte) (net.Conn, []byte, error) { return near, []byte("early"), nil })
+	conn, _ := s.Conn(func([]byte) (net.Conn, []byte, error) { return near, []byte("early"), nil })
 	if _, err := conn.Write([]byte("HTTP/1.1 101")); err != nil {
 		t.Fatal(err)
 	}

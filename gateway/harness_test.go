@@ -217,9 +217,9 @@ func (r *rig) serve(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
-	up := websocket.Upgrader{ReadBufferSize: 512, EnableCompression: r.deflate.On}
+	up := websocket.Upgrader{EnableCompression: r.deflate.On}
 	shake := &rigHandshake{ResponseWriter: w}
-	shake.conn = s.Conn(func(response []byte) (net.Conn, []byte, error) {
+	shake.conn, shake.rw = s.Conn(func(response []byte) (net.Conn, []byte, error) {
 		conn, _, err := http.NewResponseController(w).Hijack()
 		if err == nil {
 			_, err = conn.Write(response)
@@ -238,10 +238,11 @@ func (r *rig) serve(w http.ResponseWriter, req *http.Request) {
 type rigHandshake struct {
 	http.ResponseWriter
 	conn net.Conn
+	rw   *bufio.ReadWriter
 }
 
 func (h *rigHandshake) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	return h.conn, bufio.NewReadWriter(bufio.NewReader(h.conn), bufio.NewWriter(h.conn)), nil
+	return h.conn, h.rw, nil
 }
 
 // dial connects a client that follows topics.

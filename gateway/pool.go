@@ -60,14 +60,16 @@ type PoolConfig struct {
 type Pool struct {
 	cfg   PoolConfig
 	wheel wheel
+	born  time.Time
 
 	// ctx ends when the pool is closed by force.
 	ctx    context.Context
 	cancel context.CancelFunc
 
-	// scratch holds *inbound, chunks holds *[chunkBlocked]byte.
+	// scratch holds *inbound, chunks holds *[chunkBlocked]byte, aheads *ahead.
 	scratch sync.Pool
 	chunks  sync.Pool
+	aheads  sync.Pool
 	// deflaters holds a *sync.Pool of *deflater for each Deflate in use.
 	deflaters sync.Map
 
@@ -79,13 +81,17 @@ type Pool struct {
 
 // NewPool returns an empty pool.
 func NewPool(cfg PoolConfig) *Pool {
-	p := &Pool{cfg: cfg, empty: make(chan struct{})}
+	p := &Pool{cfg: cfg, born: time.Now(), empty: make(chan struct{})}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.scratch.New = func() any { return new(inbound) }
 	p.chunks.New = func() any { return new([chunkBlocked]byte) }
+	p.aheads.New = func() any { return newAhead() }
 	p.wheel.interval = cfg.PingInterval
 	return p
 }
+
+// uptime is the pool's clock: a session keeps many times, and this one is short.
+func (p *Pool) uptime() time.Duration { return time.Since(p.born) }
 
 // SessionConfig is what is a session's own.
 type SessionConfig struct {

@@ -56,7 +56,7 @@ func (s *Session) publish(in *inbound) {
 func (s *Session) takeOff(size int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.inFlight > 0 && (s.inFlight >= s.pool.cfg.MaxInFlight || s.flightBytes+size > maxFlightBytes) {
+	for s.inFlight > 0 && (int(s.inFlight) >= s.pool.cfg.MaxInFlight || int(s.flightBytes)+size > maxFlightBytes) {
 		if s.closing || s.broken {
 			break
 		}
@@ -66,7 +66,7 @@ func (s *Session) takeOff(size int) bool {
 		return false
 	}
 	s.inFlight++
-	s.flightBytes += size
+	s.flightBytes += int32(size)
 	return true
 }
 
@@ -75,9 +75,13 @@ func (s *Session) takeOff(size int) bool {
 func (s *Session) landed(size int, err error) {
 	s.mu.Lock()
 	s.inFlight--
-	s.flightBytes -= size
+	s.flightBytes -= int32(size)
 	ending := s.ending && s.inFlight == 0
-	code, reason := s.endingCode, s.endingReason
+	var code int
+	var reason string
+	if ending {
+		code, reason = s.parting.laterCode, s.parting.laterReason
+	}
 	s.changed.Signal()
 	s.mu.Unlock()
 	if err != nil && !errors.Is(err, context.Canceled) {

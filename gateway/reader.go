@@ -40,11 +40,40 @@ type inbound struct {
 // returns is never nil.
 func (s *Session) read() error {
 	for {
+		if err := s.await(); err != nil {
+			return err
+		}
 		opcode, r, err := s.ws.NextReader()
 		if err != nil {
 			return err
 		}
 		if err := s.readMessage(opcode == websocket.BinaryMessage, r); err != nil {
+			return err
+		}
+	}
+}
+
+// await waits for the beginning of a message, and takes the pongs that come
+// before it. An idle session waits here, not in the library: the library's way
+// to the socket takes more stack than the 2 KB that a goroutine begins with, and
+// that it would keep for as long as the session lasts.
+func (s *Session) await() error {
+	for {
+		head, err := s.input.Peek(2)
+		if err != nil {
+			return err
+		}
+		n := int(head[1] & 0x7f)
+		// Anything but a right pong is the library's business: fragments, and
+		// what RFC 6455 §5.1 and §5.5 forbid, such as a frame without a mask.
+		if head[0] != finBit|opPong || head[1]&maskBit == 0 || n > maxControl {
+			return nil
+		}
+		const mask = 4
+		if _, err := s.input.Discard(2 + mask + n); err != nil {
+			return err
+		}
+		if err := s.onPong(""); err != nil {
 			return err
 		}
 	}
@@ -163,12 +192,12 @@ const (
 // bucket is a token bucket.
 type bucket struct {
 	used float64
-	last time.Time
+	last time.Duration
 }
 
-func (b *bucket) take() bool {
-	now := time.Now()
-	b.used = max(0, b.used-controlPerSec*now.Sub(b.last).Seconds()) + 1
+// take takes a token at a time, and reports whether there was one.
+func (b *bucket) take(now time.Duration) bool {
+	b.used = max(0, b.used-controlPerSec*(now-b.last).Seconds()) + 1
 	b.last = now
 	return b.used <= controlBurst
 }
@@ -185,7 +214,7 @@ func (s *Session) onPing(payload string) error {
 }
 
 func (s *Session) onPong(string) error {
-	if !s.control.take() {
+	if !s.control.take(s.pool.uptime()) {
 		s.Close(ClosePolicy, "too many control frames")
 		return errControlFlood
 	}

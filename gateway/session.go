@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bufio"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -19,6 +20,9 @@ const (
 	// maxSide is how many bytes of frames outside the tails may wait before
 	// the session is no longer read from.
 	maxSide = 64 << 10
+	// inputBuffer is the size of the buffer that a session reads through, while
+	// its client says little: about the smallest that the library takes.
+	inputBuffer = 288
 )
 
 // States of a session's flusher.
@@ -42,12 +46,13 @@ type Session struct {
 	followers  []*follower
 
 	conn    Conn
+	input   *bufio.Reader // of conn; the library reads through it too
 	ws      *websocket.Conn
-	direct  *direct
-	started time.Time
+	direct  direct
+	started time.Duration // by the pool's clock
 
 	// The wheel's: where the session stands, and what it saw of it last.
-	slot, slotIndex int
+	slot, slotIndex int32
 	tended          uint32
 	pinged          bool
 	// seen is the tick of the last sign of life.
@@ -60,7 +65,7 @@ type Session struct {
 	flushing func()
 	// turn is the topic that is served next, and slow tells that the last
 	// write did not go through at once. The flusher's own.
-	turn int
+	turn int32
 	slow bool
 	// control is the reader's budget of control frames.
 	control bucket
@@ -74,16 +79,11 @@ type Session struct {
 	side    []byte
 	writing bool
 	// closing tells that a Close frame is or was in the side buffer, behind
-	// which nothing is sent; closeCode and closeReason are what it said.
-	closing     bool
-	closeCode   int
-	closeReason string
-	byClient    bool // and not by us
-	closeBy     time.Time
-	// ending tells that the session closes once its records are acknowledged.
-	ending       bool
-	endingCode   int
-	endingReason string
+	// which nothing is sent; ending that the session closes once its records
+	// are acknowledged. parting has more about both.
+	closing bool
+	ending  bool
+	parting *parting
 	// waiting tells that the flusher waits for a full socket, under a
 	// deadline.
 	waiting bool
@@ -91,8 +91,30 @@ type Session struct {
 	broken bool
 	// inFlight counts the records that are not acknowledged, flightBytes
 	// their bytes.
-	inFlight    int
-	flightBytes int
+	inFlight    int32
+	flightBytes int32
+}
+
+// parting is what is known of a session's end. No session has one before, for
+// there are many sessions and few that end.
+type parting struct {
+	// code and reason are what the Close frame said, or what is logged where
+	// there was none.
+	code     int
+	reason   string
+	byClient bool      // the client closed, not we
+	by       time.Time // the end of the client's time
+	// laterCode and laterReason are those of a session that is ending.
+	laterCode   int
+	laterReason string
+}
+
+// part returns the session's parting. The lock is held.
+func (s *Session) part() *parting {
+	if s.parting == nil {
+		s.parting = new(parting)
+	}
+	return s.parting
 }
 
 func newSession(p *Pool, cfg SessionConfig) *Session {
@@ -101,11 +123,15 @@ func newSession(p *Pool, cfg SessionConfig) *Session {
 	return s
 }
 
-// Conn returns the connection to hand to the WebSocket library for the
-// handshake, which it carries out by a Write of the response.
-func (s *Session) Conn(h Handshake) net.Conn {
+// Conn returns what the WebSocket library is to get when it hijacks the
+// connection for the handshake, which it carries out by a Write of the response.
+// The library must read through the reader, as websocket.Upgrader does unless it
+// was told the size of one.
+func (s *Session) Conn(h Handshake) (net.Conn, *bufio.ReadWriter) {
 	s.conn.session, s.conn.handshake = s, h
-	return &s.conn
+	s.input = bufio.NewReaderSize(&s.conn, inputBuffer)
+	// The library borrows the writer's buffer to put the response together.
+	return &s.conn, bufio.NewReadWriter(s.input, bufio.NewWriterSize(&s.conn, 256))
 }
 
 // Abort ends a session that was not served.
@@ -118,7 +144,7 @@ func (s *Session) Abort() {
 // handshake, and returns.
 func (s *Session) Serve(ws *websocket.Conn) {
 	s.ws = ws
-	s.started = time.Now()
+	s.started = s.pool.uptime()
 	s.direct = newDirect(s.conn.Conn)
 	limitUnsent(s.conn.Conn)
 	// A message that is over the limit on the wire already need not be read; a
@@ -143,7 +169,7 @@ func (s *Session) connected(conn net.Conn) {
 	defer s.mu.Unlock()
 	s.conn.Conn = conn
 	if s.closing {
-		_ = conn.SetDeadline(s.closeBy)
+		_ = conn.SetDeadline(s.parting.by)
 	}
 }
 
@@ -180,7 +206,8 @@ func (s *Session) finishAndClose(code int, reason string) {
 	s.mu.Lock()
 	wait := s.inFlight > 0
 	if wait && !s.ending {
-		s.ending, s.endingCode, s.endingReason = true, code, reason
+		s.ending = true
+		s.part().laterCode, s.part().laterReason = code, reason
 	}
 	s.mu.Unlock()
 	if !wait {
@@ -225,7 +252,7 @@ func (s *Session) tend(now uint32) {
 		s.pinged = false
 	case !alive && s.pinged:
 		s.mu.Lock()
-		s.closeReason = "no sign of life"
+		s.part().reason = "no sign of life"
 		s.mu.Unlock()
 		s.kill()
 	case now-seen >= slots/4 || !alive:
@@ -259,12 +286,13 @@ func (s *Session) queueClose(frame []byte, code int, reason string) {
 		s.mu.Unlock()
 		return
 	}
-	s.closing, s.closeCode, s.closeReason = true, code, reason
+	s.closing = true
 	s.side = append(s.side, frame...)
-	s.closeBy = time.Now().Add(closePatience)
+	p := s.part()
+	p.code, p.reason, p.by = code, reason, time.Now().Add(closePatience)
 	if s.conn.Conn != nil {
 		// A flusher that is blocked, and the reader, get until then too.
-		_ = s.conn.Conn.SetDeadline(s.closeBy)
+		_ = s.conn.Conn.SetDeadline(p.by)
 	}
 	s.changed.Broadcast()
 	s.mu.Unlock()
@@ -279,7 +307,7 @@ func (s *Session) onClose(code int, reason string) error {
 		frame = appendClose(nil, code, "")
 	}
 	s.mu.Lock()
-	s.byClient = !s.closing
+	s.part().byClient = !s.closing
 	s.mu.Unlock()
 	s.queueClose(frame, code, reason)
 	return nil

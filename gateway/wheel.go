@@ -30,7 +30,7 @@ type wheel struct {
 func (w *wheel) add(s *Session) {
 	w.mu.Lock()
 	slot := rand.IntN(slots)
-	s.slot, s.slotIndex = slot, len(w.slots[slot])
+	s.slot, s.slotIndex = int32(slot), int32(len(w.slots[slot]))
 	w.slots[slot] = append(w.slots[slot], s)
 	w.count++
 	if w.running == nil {
