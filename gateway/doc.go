@@ -5,9 +5,10 @@
 // passes each record through each chain of transforms in use, once, and encodes
 // what comes out once for each encoding in use, as a finished WebSocket
 // frame, into a tail: a ring of segments of contiguous bytes. A session holds no
-// records, just a position in each tail that it follows; its flusher, a
-// goroutine that exists only while there is something to send, writes ranges of
-// the tail to the socket.
+// records, just a position in each tail that it follows; ranges of the tail
+// are written to its socket by a crew, a goroutine that serves many sessions
+// while their sockets take what they are given, and else by its flusher, a
+// goroutine that exists only while there is something to send.
 //
 // The way of a record in: the session's one lasting goroutine reads a message,
 // the codec decodes it, the session's chain changes or drops it, the policy judges
@@ -17,10 +18,11 @@
 // Invariants that the whole package keeps:
 //
 //   - Only the flusher writes to the socket, and it is at most one goroutine at a
-//     time. Everyone else appends to the session's side buffer.
+//     time: a crew's, which never waits, or the session's own. Everyone else
+//     appends to the session's side buffer.
 //   - Bytes of a tail never change once its head has passed them, so readers need
 //     no lock.
 //   - Nothing a session does can block a topic's worker or another session.
 //   - Transforms run without any lock: they may take long, or hang.
-//   - Locks are taken in this order: hub, topic, tail, session. Pool is a leaf.
+//   - Locks are taken in this order: hub, topic, followers, crew, session. Pool is a leaf.
 package gateway

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"errors"
-	"net"
 	"os"
 	"time"
 )
@@ -16,10 +15,6 @@ const (
 	// a session that waits holds of its own, and one record of TLS.
 	chunkBlocked = 16 << 10
 )
-
-// errTorn means that the rest of a frame that was begun is no longer held, so
-// that nothing sensible can follow on the connection.
-var errTorn = errors.New("fell off the tail in the middle of a frame")
 
 // wake makes sure that a flusher looks at what there is to send.
 func (s *Session) wake() {
@@ -64,18 +59,73 @@ func (s *Session) fail(err error) {
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			p.reason = "the client takes nothing"
-		case errors.Is(err, errTorn):
-			p.reason = reasonBehind
 		}
 	}
 	s.mu.Unlock()
 	s.kill()
 }
 
-// send sends until there is nothing left: what is in the side buffer first, then
-// a chunk of the next topic that has one.
+// push sends what the socket takes at once, without waiting, and leaves the rest
+// to a flusher. It is how a crew serves its sessions.
+func (s *Session) push() {
+	for {
+		switch s.flusher.Load() {
+		case flushIdle:
+			if !s.flusher.CompareAndSwap(flushIdle, flushRunning) {
+				continue
+			}
+		case flushRunning:
+			if !s.flusher.CompareAndSwap(flushRunning, flushAgain) {
+				continue
+			}
+			return
+		default:
+			return
+		}
+		break
+	}
+	if !s.direct.ok() {
+		go s.flushing() // there is no way to write without waiting
+		return
+	}
+	more, err := s.sendSome()
+	switch {
+	case err != nil:
+		s.fail(err)
+	case more || !s.flusher.CompareAndSwap(flushRunning, flushIdle) && s.flusher.Load() != flushHeld:
+		go s.flushing()
+	}
+}
+
+// sendSome sends a chunk of records, and reports whether there may be more to
+// send.
+func (s *Session) sendSome() (more bool, err error) {
+	if s.hasSide() || len(s.owed) > 0 {
+		return true, nil
+	}
+	for sent := 0; sent < chunkFree; {
+		f, chunk, more := s.nextChunk()
+		if f == nil {
+			return more, nil
+		}
+		if err := s.writeFrames(f, chunk); err != nil {
+			return false, err
+		}
+		if len(s.owed) > 0 {
+			return true, nil
+		}
+		sent += len(chunk)
+	}
+	return true, nil
+}
+
+// send sends until there is nothing left: what is owed of a frame that was begun,
+// what is in the side buffer, then a chunk of the next topic that has one.
 func (s *Session) send() error {
 	for {
+		if err := s.pay(); err != nil {
+			return err
+		}
 		side, closing := s.takeSide()
 		if len(side) > 0 {
 			if err := s.write(side); err != nil {
@@ -86,14 +136,28 @@ func (s *Session) send() error {
 		if closing {
 			return nil // nothing follows a Close frame
 		}
-		more, err := s.sendChunk()
-		if err != nil {
-			return err
-		}
-		if !more && len(side) == 0 {
+		f, chunk, more := s.nextChunk()
+		switch {
+		case f != nil:
+			if err := s.writeFrames(f, chunk); err != nil {
+				return err
+			}
+		case more:
+			if err := s.replayNext(); err != nil {
+				return err
+			}
+		case len(side) == 0:
 			return nil
 		}
 	}
+}
+
+// hasSide reports whether there is anything in the side buffer, or was a Close
+// frame, behind which nothing is sent.
+func (s *Session) hasSide() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.side) > 0 || s.closing
 }
 
 // takeSide takes what is in the side buffer, and reports whether it was the
@@ -114,42 +178,39 @@ func (s *Session) sideWritten() {
 	s.changed.Broadcast()
 }
 
-// sendChunk writes one chunk of the next topic in turn that has something, and
-// reports whether one had.
-func (s *Session) sendChunk() (bool, error) {
+// nextChunk returns what is new of the next topic in turn that has something. It
+// reports more where that takes more than writing.
+func (s *Session) nextChunk() (f *follower, chunk []byte, more bool) {
 	for range s.followers {
 		f := s.followers[s.turn]
+		if f.replay != nil {
+			return nil, nil, true
+		}
 		if s.turn++; int(s.turn) == len(s.followers) {
 			s.turn = 0
-		}
-		if f.replay != nil {
-			if s.isBroken() {
-				return false, net.ErrClosed
-			}
-			return true, s.replayPiece(f)
 		}
 		chunk, held := f.tail.read(f.pos.Load())
 		if !held {
 			s.Close(CloseRecordsLost, reasonBehind)
-			return true, nil
+			return nil, nil, true
 		}
 		if len(chunk) > 0 {
-			return true, s.writeFrames(f, chunk)
+			return f, chunk, false
 		}
 	}
-	return false, nil
+	return nil, nil, false
 }
 
-// writeFrames writes whole frames from the front of chunk and moves the
-// follower. A socket that is full is waited for with a copy, so that nobody who
-// waits keeps a segment in memory.
+// writeFrames writes whole frames from the front of chunk, without waiting, and
+// moves the follower. What a full socket did not take of a frame that was begun,
+// and a little more, is copied to be written by somebody who waits: so nobody
+// who waits keeps a segment in memory, or depends on it.
 func (s *Session) writeFrames(f *follower, chunk []byte) error {
 	limit := chunkFree
 	if s.slow || !s.direct.ok() {
 		limit = chunkBlocked
 	}
 	chunk = chunk[:wholeFrames(chunk, limit)]
-	pos := f.pos.Load()
 	written := 0
 	if s.direct.ok() {
 		var err error
@@ -161,60 +222,48 @@ func (s *Session) writeFrames(f *follower, chunk []byte) error {
 		}
 		s.slow = written < len(chunk)
 	}
-	f.pos.Store(pos + uint64(written))
+	end := written
+	if written < len(chunk) {
+		end = s.owe(chunk, written)
+	}
+	f.pos.Add(uint64(end))
 	f.tail.topic.pacer.moved()
-	if written == len(chunk) {
+	return nil
+}
+
+// owe copies what of chunk is to be written next, after its first written bytes:
+// about as much as the session's buffer takes, up to the end of a frame. It
+// returns where in chunk that is.
+func (s *Session) owe(chunk []byte, written int) int {
+	end := 0
+	for end <= written {
+		end += frameLen(chunk[end:])
+	}
+	if left := chunkBlocked - (end - written); left > 0 && end < len(chunk) {
+		if next := end + frameLen(chunk[end:]); next-end <= left {
+			end += wholeFrames(chunk[end:], left)
+		}
+	}
+	s.buffer = s.pool.chunks.Get().(*[chunkBlocked]byte)
+	// A frame that is larger than the buffer gets memory of its own.
+	s.owed = append(s.buffer[:0], chunk[written:end]...)
+	return end
+}
+
+// pay writes what is owed, waiting for the socket.
+func (s *Session) pay() error {
+	if len(s.owed) == 0 {
 		return nil
 	}
-	piece, owed := nextPiece(chunk, written)
-	return s.writeCopies(f, piece, owed)
-}
-
-// nextPiece returns what of chunk to copy and write after its first written
-// bytes: whole frames where they fit, else a part of one, and then how many
-// bytes of that frame are owed after the piece.
-func nextPiece(chunk []byte, written int) (piece []byte, owed int) {
-	boundary := 0
-	for boundary < written {
-		boundary += frameLen(chunk[boundary:])
-	}
-	rest := boundary - written
-	if boundary < len(chunk) {
-		// Whole frames behind the one that was begun, if they fit too.
-		if whole := wholeFrames(chunk[boundary:], chunkBlocked-min(rest, chunkBlocked)); rest == 0 || rest+whole <= chunkBlocked {
-			rest += whole
-		}
-	}
-	n := min(rest, chunkBlocked)
-	return chunk[written : written+n], rest - n
-}
-
-// writeCopies writes a piece of the tail, and then what is owed of its last
-// frame, from a buffer of the session's own.
-func (s *Session) writeCopies(f *follower, piece []byte, owed int) error {
-	buf := s.pool.chunks.Get().(*[chunkBlocked]byte)
-	defer s.pool.chunks.Put(buf)
-	for {
-		n := copy(buf[:], piece) // from here on, nothing refers to the segment
-		err := s.write(buf[:n])
-		if err != nil {
-			return err
-		}
+	err := s.write(s.owed)
+	s.pool.chunks.Put(s.buffer)
+	s.owed, s.buffer = nil, nil
+	if err == nil {
 		// That a client takes records is a sign of life; that the kernel takes
 		// a ping is not.
 		s.live()
-		pos := f.pos.Add(uint64(n))
-		f.tail.topic.pacer.moved()
-		if owed == 0 {
-			return nil
-		}
-		var held bool
-		if piece, held = f.tail.read(pos); !held {
-			return errTorn
-		}
-		piece = piece[:min(owed, chunkBlocked)]
-		owed -= len(piece)
 	}
+	return err
 }
 
 // write writes p whole, waiting while the socket is full, as long as there is

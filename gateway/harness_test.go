@@ -41,7 +41,7 @@ type fakeSource struct {
 func newFakeSource() *fakeSource {
 	return &fakeSource{
 		sinks: map[string]record.Sink{}, silent: map[string]bool{},
-		stopped: make(chan string, 100), resume: make(chan string, 100),
+		stopped: make(chan string, 2000), resume: make(chan string, 100),
 	}
 }
 

@@ -35,8 +35,10 @@ func (c *HubConfig) skipped(topic string, err error) {
 type Hub struct {
 	cfg HubConfig
 
-	// held is how many bytes all tails hold.
-	held atomic.Int64
+	// held is how many bytes all tails hold, and tails how many there are.
+	held       atomic.Int64
+	tails      atomic.Int64
+	reclaiming sync.Mutex
 
 	mu     sync.Mutex
 	topics map[string]*topic

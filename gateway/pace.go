@@ -28,8 +28,8 @@ func (t *topic) pace() {
 	p := &t.pacer
 	for {
 		p.waiting.Store(true)
-		behind := t.fastestLag()
 		limit := uint64(t.hub.cfg.Buffer)
+		behind := t.fastestLag(limit / 4)
 		if behind <= limit/2 {
 			p.waiting.Store(false)
 			if behind <= limit/4 {
@@ -65,23 +65,18 @@ func (p *pacer) moved() {
 }
 
 // fastestLag returns how many bytes the session that is least behind has before
-// it; 0 where there is no session.
-func (t *topic) fastestLag() uint64 {
+// it, exactly where that is more than enough; 0 where there is no session.
+func (t *topic) fastestLag(enough uint64) uint64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	least := ^uint64(0)
 	for _, tl := range t.tails {
-		head := tl.head.Load()
-		tl.mu.Lock()
-		for _, f := range tl.followers {
-			if f.replaying.Load() {
-				continue
-			}
-			if least = min(least, head-f.pos.Load()); least == 0 {
-				break
-			}
+		if lag, found := tl.followers.lag(tl.head.Load(), enough); found {
+			least = min(least, lag)
 		}
-		tl.mu.Unlock()
+		if least <= enough {
+			return least
+		}
 	}
 	if least == ^uint64(0) {
 		return 0

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"net"
 	"slices"
 	"time"
 
@@ -76,6 +77,21 @@ func (r *replay) pick() (int32, bool) {
 		}
 	}
 	return 0, false
+}
+
+// replayNext goes on with the replay whose turn it is.
+func (s *Session) replayNext() error {
+	f := s.followers[s.turn]
+	if f.replay == nil {
+		return nil
+	}
+	if s.turn++; int(s.turn) == len(s.followers) {
+		s.turn = 0
+	}
+	if s.isBroken() {
+		return net.ErrClosed
+	}
+	return s.replayPiece(f)
 }
 
 // replayPiece reads and writes the next piece of a follower's replay.

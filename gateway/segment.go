@@ -1,10 +1,16 @@
 package gateway
 
-// Segments start small, so that a quiet topic costs little, and double up to the
+import "time"
+
+// Segments start small, so that a quiet topic costs little, and grow up to the
 // size at which a longer contiguous range no longer makes a write cheaper.
 const (
 	firstSegment = 4 << 10
 	maxSegment   = 256 << 10
+	// A segment that was filled within quick is followed by one of twice its
+	// size, and one that took longer than slow by one of half.
+	quick = time.Second
+	slow  = 30 * time.Second
 )
 
 // segment is a run of whole frames that stand one behind the other in memory.
@@ -16,4 +22,16 @@ type segment struct {
 	data []byte
 	// used is how much of data is filled. The worker's own.
 	used int
+}
+
+// nextSize returns the size of the segment after one that was filled in that
+// time.
+func nextSize(size int, filled time.Duration) int {
+	switch {
+	case filled < quick:
+		size *= 2
+	case filled > slow:
+		size /= 2
+	}
+	return min(max(size, firstSegment), maxSegment)
 }

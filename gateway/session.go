@@ -67,6 +67,10 @@ type Session struct {
 	// write did not go through at once. The flusher's own.
 	turn int32
 	slow bool
+	// owed is what must be written before anything else, in buffer where it fits
+	// into one. The flusher's own.
+	owed   []byte
+	buffer *[chunkBlocked]byte
 	// control is the reader's budget of control frames.
 	control bucket
 

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"sort"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -88,29 +87,13 @@ type tail struct {
 	head atomic.Uint64
 	view atomic.Pointer[[]*segment]
 
-	// held is how many bytes the segments take. The worker's own.
-	held int64
+	// held is how many bytes the segments take, begun when the last of them was,
+	// and appended when something was last put into it. The topic's lock guards
+	// them.
+	held            int64
+	begun, appended time.Time
 
-	// mu guards the followers; the topic's lock may be held when it is taken.
-	mu        sync.Mutex
-	followers []*follower
-	retire    *time.Timer // runs while there is no follower
-}
-
-// follower is a session's place in a tail.
-type follower struct {
-	session *Session
-	tail    *tail
-	// pos is the place in the tail's stream up to which the session has been
-	// served. The flusher moves it; the worker looks whether it is still held.
-	pos atomic.Uint64
-	// index is the follower's place in tail.followers.
-	index int
-	// replay is what the session is served before pos, nil when it was; the
-	// flusher's own. replaying is the same for others to see: a place that
-	// nobody stands at yet may be trimmed.
-	replay    *replay
-	replaying atomic.Bool
+	followers followers
 }
 
 // read returns the bytes from pos on that stand contiguously, none where pos is
@@ -158,22 +141,11 @@ func (t *tail) append(records []record.Record) {
 		return
 	}
 	t.head.Store(head)
-	trimmed := t.trim()
-
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, f := range t.followers {
-		f.session.wake()
+	t.appended = time.Now()
+	if t.held > t.topic.hub.cfg.Buffer {
+		t.trim(t.held - t.topic.hub.cfg.Buffer)
 	}
-	if trimmed {
-		oldest := t.oldest()
-		for _, f := range t.followers {
-			if !f.replaying.Load() && f.pos.Load() < oldest {
-				// The flusher would notice by itself, unless it is blocked.
-				f.session.Close(CloseRecordsLost, reasonBehind)
-			}
-		}
-	}
+	t.followers.wake()
 }
 
 const reasonBehind = "records lost: the client reads more slowly than records come"
@@ -217,9 +189,10 @@ func (t *tail) last() *segment {
 // need bytes.
 func (t *tail) grow(head uint64, need int) *segment {
 	old := *t.view.Load()
+	now := time.Now()
 	size := firstSegment
 	if n := len(old); n > 0 {
-		size = min(2*len(old[n-1].data), maxSegment)
+		size = min(nextSize(len(old[n-1].data), now.Sub(t.begun)), t.topic.hub.segmentLimit())
 		if old[n-1].used == 0 {
 			// Nothing was put into it, so nobody can stand in it.
 			t.hold(-int64(len(old[n-1].data)))
@@ -227,62 +200,55 @@ func (t *tail) grow(head uint64, need int) *segment {
 		}
 	}
 	seg := &segment{base: head, data: make([]byte, max(size, need))}
+	t.begun = now
 	t.hold(int64(len(seg.data)))
 	view := append(slices.Clip(old), seg)
 	t.view.Store(&view)
 	return seg
 }
 
-// trim lets go of the oldest segments while the tail, or all tails of the hub
-// together, hold more than they may. The last segment stays always.
-func (t *tail) trim() bool {
+// trim lets go of the oldest segments until that many bytes are free, or there
+// is no other than the last. The topic's lock is held.
+func (t *tail) trim(bytes int64) {
 	segments := *t.view.Load()
 	drop := 0
-	for drop < len(segments)-1 && (t.held > t.topic.hub.cfg.Buffer || t.topic.hub.held.Load() > t.topic.hub.cfg.BufferTotal) {
-		t.hold(-int64(len(segments[drop].data)))
+	for drop < len(segments)-1 && bytes > 0 {
+		bytes -= int64(len(segments[drop].data))
 		drop++
 	}
-	if drop == 0 {
-		return false
+	t.drop(drop)
+}
+
+// idle lets go of the last segment too, if there is no other and every follower
+// has been served all of it. The topic's lock is held.
+func (t *tail) idle() {
+	if segments := *t.view.Load(); len(segments) == 1 && t.followers.allAt(t.head.Load()) {
+		t.drop(1)
 	}
-	view := append([]*segment(nil), segments[drop:]...)
+}
+
+// drop lets go of the first n segments. A session that has not been served them
+// yet has lost records.
+func (t *tail) drop(n int) {
+	if n == 0 {
+		return
+	}
+	segments := *t.view.Load()
+	for _, seg := range segments[:n] {
+		t.hold(-int64(len(seg.data)))
+	}
+	view := slices.Clone(segments[n:])
 	t.view.Store(&view)
-	return true
+	oldest := t.oldest()
+	t.followers.each(func(f *follower) {
+		if !f.replaying.Load() && f.pos.Load() < oldest {
+			// The flusher would notice by itself, unless it is blocked.
+			f.session.Close(CloseRecordsLost, reasonBehind)
+		}
+	})
 }
 
 func (t *tail) hold(n int64) {
 	t.held += n
 	t.topic.hub.held.Add(n)
-}
-
-// follow adds a session at the head of the tail. The topic's lock is held, so
-// no record can come between the head and the session.
-func (t *tail) follow(s *Session) *follower {
-	f := &follower{session: s, tail: t}
-	f.pos.Store(t.head.Load())
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.retire != nil {
-		t.retire.Stop()
-		t.retire = nil
-	}
-	f.index = len(t.followers)
-	t.followers = append(t.followers, f)
-	return f
-}
-
-// leave takes a session off the tail, which is freed keep_reading later if no
-// other comes.
-func (f *follower) leave() {
-	t := f.tail
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	last := len(t.followers) - 1
-	t.followers[f.index] = t.followers[last]
-	t.followers[f.index].index = f.index
-	t.followers[last] = nil
-	t.followers = t.followers[:last]
-	if last == 0 {
-		t.retire = time.AfterFunc(t.topic.hub.cfg.KeepReading, func() { t.topic.drop(t) })
-	}
 }

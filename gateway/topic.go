@@ -131,11 +131,7 @@ func (t *topic) Lost(int32, int64, int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, tail := range t.tails {
-		tail.mu.Lock()
-		for _, f := range tail.followers {
-			f.session.Close(CloseRecordsLost, reasonGone)
-		}
-		tail.mu.Unlock()
+		tail.followers.each(func(f *follower) { f.session.Close(CloseRecordsLost, reasonGone) })
 	}
 }
 
@@ -164,6 +160,7 @@ func (t *topic) work() {
 				n := run(records, int(min(maxRun, t.hub.cfg.Buffer/8)))
 				t.pace()
 				t.put(b.Partition, records[:n], records[n-1].Offset+1)
+				t.hub.reclaim()
 				records = records[n:]
 			}
 			t.put(b.Partition, nil, b.Next)
@@ -228,7 +225,9 @@ func (t *topic) tailOf(e *Encoding) *tail {
 	if tl == nil {
 		tl = &tail{topic: t, encoding: e, deflater: newDeflater(e.Deflate)}
 		tl.view.Store(new([]*segment))
+		tl.followers.init()
 		t.tails[e.key()] = tl
+		t.hub.tails.Add(1)
 		c := t.chains[e.Chain.id()]
 		if c == nil {
 			c = &chained{chain: e.Chain}
@@ -245,11 +244,8 @@ func (t *topic) drop(tl *tail) {
 	h := t.hub
 	h.mu.Lock()
 	t.mu.Lock()
-	tl.mu.Lock()
-	followed := len(tl.followers) > 0
-	tl.mu.Unlock()
 	last := false
-	if !followed && t.tails[tl.encoding.key()] == tl {
+	if tl.followers.none() && t.tails[tl.encoding.key()] == tl {
 		t.remove(tl)
 		tl.hold(-tl.held)
 		if len(t.tails) == 0 && h.topics[t.name] == t {
@@ -267,6 +263,7 @@ func (t *topic) drop(tl *tail) {
 // remove takes a tail out. The lock is held.
 func (t *topic) remove(tl *tail) {
 	delete(t.tails, tl.encoding.key())
+	t.hub.tails.Add(-1)
 	id := tl.encoding.Chain.id()
 	c := t.chains[id]
 	c.tails = slices.DeleteFunc(c.tails, func(other *tail) bool { return other == tl })
@@ -281,13 +278,10 @@ func (t *topic) close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, tl := range t.tails {
-		tl.mu.Lock()
-		if tl.retire != nil {
-			tl.retire.Stop()
-		}
-		tl.mu.Unlock()
+		tl.followers.stop()
 		tl.hold(-tl.held)
 	}
+	t.hub.tails.Add(-int64(len(t.tails)))
 	clear(t.tails)
 	clear(t.chains)
 }
