@@ -78,6 +78,9 @@ func TestNothingIsLostUnderLoad(t *testing.T) {
 			mustHearAll(t, all, ends)
 			frames, took := test.subscribers*test.records, time.Since(started)
 			t.Logf("%d frames in %v: %.0f a second", frames, took, float64(frames)/took.Seconds())
+			if held := s.metric("caddy_kafka_websocket_buffered_bytes"); held == "" || held == "0" {
+				t.Errorf("%q bytes are held after records went through", held)
+			}
 		})
 	}
 }

@@ -30,12 +30,28 @@ var (
 		Namespace: "caddy", Subsystem: "kafka_websocket", Name: "skipped_records_total",
 		Help: "Records that were not sent to clients because a transform failed on them or a codec could not encode them.",
 	})
+	bufferedBytes = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: "caddy", Subsystem: "kafka_websocket", Name: "buffered_bytes",
+		Help: "Memory that holds records for clients, in bytes; buffer_total bounds it for each cluster and consumer settings.",
+	}, buffered)
 )
+
+// buffered returns how many bytes all hubs hold.
+func buffered() float64 {
+	var bytes int64
+	hubs.Range(func(_, value any) bool {
+		if h, ok := value.(*hub); ok {
+			bytes += h.Held()
+		}
+		return true
+	})
+	return float64(bytes)
+}
 
 // registerMetrics registers the collectors with a configuration's registry.
 // Several handlers of one configuration do so.
 func registerMetrics(registry *prometheus.Registry) error {
-	for _, c := range []prometheus.Collector{openSessions, endedSessions, ignoredMessages, discardedRecords, skippedRecords} {
+	for _, c := range []prometheus.Collector{openSessions, endedSessions, ignoredMessages, discardedRecords, skippedRecords, bufferedBytes} {
 		var already prometheus.AlreadyRegisteredError
 		if err := registry.Register(c); err != nil && !errors.As(err, &already) {
 			return err
