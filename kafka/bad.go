@@ -43,7 +43,9 @@ func (s *source) endOfBad(ctx context.Context, topic string, id int32, bad int64
 			return false, 0, b.Err
 		}
 		if len(b.RecordsSet) > 0 && b.RecordsSet[0].RecordBatch != nil {
-			return true, min(offset, b.RecordsSet[0].RecordBatch.FirstOffset), nil
+			// The first batch always comes whole; see errCutShort.
+			first := b.RecordsSet[0].RecordBatch
+			return !first.PartialTrailingRecord, min(offset, first.FirstOffset), nil
 		}
 		return true, offset, nil
 	}

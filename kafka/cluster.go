@@ -25,7 +25,9 @@ type timings struct {
 	negative  time.Duration // how long "there is none" is believed
 	grace     time.Duration // wait for the offsets of partitions without a leader
 	longPoll  time.Duration // a fetch that finds nothing
-	shortPoll time.Duration // the same, of partitions that are new to a loop
+	crowdPoll time.Duration // the same, of very many partitions
+	shortPoll time.Duration // the same, of partitions that the loop's fetch must not keep waiting
+	busy      time.Duration // a partition of very many, after its last record
 	idle      time.Duration // an auxiliary connection without work
 }
 
@@ -33,7 +35,7 @@ func defaultTimings() timings {
 	return timings{
 		refresh: 30 * time.Second, missing: time.Second, forbidden: 3 * time.Second,
 		positive: 5 * time.Second, negative: 1500 * time.Millisecond, grace: 3 * time.Second,
-		longPoll: 500 * time.Millisecond, shortPoll: 20 * time.Millisecond, idle: 10 * time.Second,
+		longPoll: 500 * time.Millisecond, crowdPoll: 2 * time.Second, shortPoll: 20 * time.Millisecond, busy: 5 * time.Second, idle: 10 * time.Second,
 	}
 }
 

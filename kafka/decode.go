@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"encoding/binary"
+	"reflect"
 	"slices"
 	"time"
 
@@ -63,6 +64,9 @@ func decodeBlock(block *sarama.FetchResponseBlock, topic string, partition int32
 			d.addMessages(topic, set.MsgSet, next)
 		}
 	}
+	if len(block.RecordsSet) == 0 && next < block.HighWaterMarkOffset {
+		d.advance(min(afterEmpty(block), block.HighWaterMarkOffset))
+	}
 	if d.moved {
 		d.partial = false
 	}
@@ -70,6 +74,20 @@ func decodeBlock(block *sarama.FetchResponseBlock, topic string, partition int32
 		d.batch.Records = nil
 	}
 	return d
+}
+
+// afterEmpty returns the offset after the batches without any record that a
+// partition's part of a response consists of, or 0. Compaction leaves them, for
+// the sake of the producer's sequence number, and a broker returns nothing else
+// where no other batch follows in the log's segment; so reading has to go on
+// after them. sarama reads them and keeps the offset for its own consumer alone,
+// in a field that can only be looked at this way.
+func afterEmpty(block *sarama.FetchResponseBlock) int64 {
+	next := reflect.ValueOf(block).Elem().FieldByName("recordsNextOffset")
+	if next.Kind() != reflect.Pointer || next.IsNil() || next.Elem().Kind() != reflect.Int64 {
+		return 0
+	}
+	return next.Elem().Int()
 }
 
 // advance notes that everything below offset has been dealt with.

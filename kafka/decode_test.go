@@ -171,39 +171,3 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
-
-// A log that ends in batches without records must not be asked for for ever.
-func TestBatchesWithoutRecordsArePassed(t *testing.T) {
-	c, err := New(Config{Brokers: []string{"127.0.0.1:1"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	s := newSink(t)
-	s.next[0] = 5
-	r := &reading{src: newSource(c, true), c: c, topic: "t", sink: s, ctx: t.Context(), started: true}
-	p := &partition{reading: r, state: active, announced: true, next: 5, maxBytes: fetchBytes}
-	answer := &sarama.FetchResponseBlock{HighWaterMarkOffset: 12, LastStableOffset: 9}
-	asked := 0
-	for ; p.next == 5 && asked < 30; asked++ {
-		asks, alone := gather([]*partition{p})
-		for _, w := range asks[topicPartition{"t", 0}] {
-			p.block(answer, w, alone, false)
-		}
-	}
-	if p.next != 9 || s.next[0] != 9 || asked < stuckAnswers {
-		t.Errorf("next is %d after %d answers", p.next, asked)
-	}
-	if p.alone {
-		t.Error("it is still asked for alone")
-	}
-	w := want{p: p, offset: p.next}
-	p.block(answer, w, false, false)
-	if p.alone || p.next != 9 {
-		t.Error("the end of the log was not believed")
-	}
-	p.block(&sarama.FetchResponseBlock{HighWaterMarkOffset: 12, LastStableOffset: 12}, w, false, true)
-	if p.alone {
-		t.Error("a throttled answer was held against the partition")
-	}
-}

@@ -4,7 +4,9 @@
 // Reading does not use sarama's consumer. One fetch loop per broker and
 // isolation level reads every partition that somebody wants, so the load on the
 // brokers does not depend on the number of sessions, and a slow reader holds up
-// nobody else. Faults of the brokers never reach a record.Sink: a loop retries,
+// nobody else. Where a loop has very many partitions, those that bring records
+// are read over a second connection, because a request costs the broker time for
+// each partition that it names. Faults of the brokers never reach a record.Sink: a loop retries,
 // asks for metadata and follows the leaders until the records flow again. What
 // a sink is told about is the loss of records, and nothing else.
 //

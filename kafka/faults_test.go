@@ -123,7 +123,7 @@ func TestAReaderDoesNotWaitForTheLongPoll(t *testing.T) {
 	src.mu.Lock()
 	defer src.mu.Unlock()
 	for _, l := range src.loops {
-		if len(l.parts) > 0 || len(l.joining) > 0 {
+		if len(l.parts) > 0 || len(l.ahead) > 0 {
 			t.Error("a loop kept partitions of a reading that was stopped")
 		}
 	}

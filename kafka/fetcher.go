@@ -4,20 +4,26 @@ import (
 	"cmp"
 	"slices"
 	"time"
-
-	"github.com/IBM/sarama"
 )
 
 // responseBytes bounds what a broker returns at a time, but for a first batch
 // that is larger.
 const responseBytes = 8 << 20
 
+const (
+	// crowd is how many partitions a loop may have before those that bring
+	// records are read apart from the others.
+	crowd = 100
+	// perPartition is about the time that a broker and we need for each
+	// partition that a request names.
+	perPartition = 4 * time.Microsecond
+)
+
 // loop fetches, over and over, from one broker for one source: every partition
-// that the broker leads and that a ready sink wants, in one request. A partition
-// that is added while a request waits at the broker for records is read by the
-// joiner until the next request.
+// that the broker leads and that a ready sink wants, in one request, but for
+// those that the express reads.
 //
-// A loop and its joiner may ask for a partition at the same time. What both get
+// A loop and its express may ask for a partition at the same time. What both get
 // is the same log, and who delivers second leaves out what the first delivered:
 // a partition takes records at its next offset only.
 type loop struct {
@@ -27,9 +33,13 @@ type loop struct {
 
 	// Guarded by src.mu.
 	parts   map[*partition]struct{}
-	polling bool                    // a request is under way or being made
-	joining map[*partition]struct{} // wanted at once, and not part of it
-	joiner  *joiner
+	polling bool // not waiting for something to fetch
+	// ahead are the partitions that the express reads. In a crowd they stay
+	// there until the time that is noted, which every record puts off;
+	// otherwise, or without a time, until the loop's next request.
+	ahead   map[*partition]time.Time
+	hurries int // how often any was added to ahead because it must not wait
+	express *express
 }
 
 // want is what was asked of one partition.
@@ -65,7 +75,7 @@ func (a ask) foremost() bool {
 }
 
 func newLoop(s *source, id int32) *loop {
-	return &loop{src: s, id: id, wake: make(chan struct{}, 1), parts: map[*partition]struct{}{}, joining: map[*partition]struct{}{}}
+	return &loop{src: s, id: id, wake: make(chan struct{}, 1), parts: map[*partition]struct{}{}, ahead: map[*partition]time.Time{}}
 }
 
 // poke wakes the loop if it has nothing to fetch. The caller holds src.mu.
@@ -82,42 +92,82 @@ func (l *loop) hurry(p *partition) {
 	if !l.polling {
 		return
 	}
-	l.joining[p] = struct{}{}
-	if l.joiner == nil {
-		j := &joiner{loop: l, wake: make(chan struct{}, 1)}
-		if !l.src.c.spawn(j.run) {
-			return
+	l.hurries++
+	if _, ok := l.ahead[p]; !ok {
+		var until time.Time
+		if len(l.ahead) < crowd {
+			// Who begins to read often gets records soon, and a request for a
+			// crowd is slow.
+			until = time.Now().Add(l.src.c.timings.busy)
 		}
-		l.joiner = j
+		l.ahead[p] = until
 	}
-	select {
-	case l.joiner.wake <- struct{}{}:
-	default:
-	}
+	l.drive()
 }
 
-// begin lists the loop's partitions for the next request; nil ends the loop.
-func (l *loop) begin() []*partition {
+// advance has the express read partitions that brought records, if there is a
+// crowd.
+func (l *loop) advance(busy []*partition) {
+	if len(busy) == 0 {
+		return
+	}
+	l.src.mu.Lock()
+	defer l.src.mu.Unlock()
+	if len(l.parts) <= crowd {
+		return
+	}
+	until := time.Now().Add(l.src.c.timings.busy)
+	for _, p := range busy {
+		if p.loop == l {
+			l.ahead[p] = until
+		}
+	}
+	l.drive()
+}
+
+// drive starts or wakes the express. The caller holds src.mu.
+func (l *loop) drive() {
+	if l.express == nil {
+		e := &express{loop: l, wake: make(chan struct{}, 1)}
+		if !l.src.c.spawn(e.run) {
+			return
+		}
+		l.express = e
+	}
+	l.express.poke()
+}
+
+// begin lists the partitions for the loop's next request; ok is false when the
+// loop has none any more and ends.
+func (l *loop) begin() (parts []*partition, crowded, ok bool) {
 	s := l.src
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(l.parts) == 0 {
 		delete(s.loops, l.id)
-		if l.joiner != nil {
-			l.joiner.poke()
+		if l.express != nil {
+			l.express.poke()
 		}
-		return nil
+		return nil, false, false
 	}
-	parts := make([]*partition, 0, len(l.parts))
+	crowded = len(l.parts) > crowd
+	now := time.Now()
+	for p, until := range l.ahead {
+		if !crowded || now.After(until) {
+			delete(l.ahead, p)
+		}
+	}
+	parts = make([]*partition, 0, len(l.parts))
 	for p := range l.parts {
-		parts = append(parts, p)
+		if _, ahead := l.ahead[p]; !ahead {
+			parts = append(parts, p)
+		}
 	}
-	clear(l.joining)
 	l.polling = true
-	return parts
+	return parts, crowded, true
 }
 
-// rest notes that no request is under way.
+// rest notes that there is nothing to fetch.
 func (l *loop) rest() {
 	l.src.mu.Lock()
 	l.polling = false
@@ -127,19 +177,11 @@ func (l *loop) rest() {
 // run is the loop's goroutine.
 func (l *loop) run() {
 	c := l.src.c
-	conf := fetchSettings(c.base)
-	var cn *conn
-	var addr string
-	failures := 0
-	turn := 0
-	defer func() {
-		if cn != nil {
-			cn.close()
-		}
-	}()
+	ln := newLine(l)
+	defer ln.close()
 	for c.ctx.Err() == nil {
-		parts := l.begin()
-		if parts == nil {
+		parts, crowded, ok := l.begin()
+		if !ok {
 			return
 		}
 		asks, alone := gather(parts)
@@ -151,69 +193,19 @@ func (l *loop) run() {
 			}
 			continue
 		}
-		short := alone
-		if turn++; turn%2 == 0 && asks.foremost() {
-			short = true // somebody else's records are waiting
+		if pause := ln.round(asks, alone, l.wait(alone, crowded)); pause > 0 {
+			sleep(c.ctx, pause)
 		}
-		var err error
-		if cn == nil {
-			addr = c.meta.broker(l.id)
-			cn, err = l.open(addr, conf)
-		}
-		var answer *sarama.FetchResponse
-		if err == nil {
-			answer, err = cn.Fetch(l.src.fill(asks, l.wait(short)))
-		}
-		if err == nil {
-			failures = 0
-			c.health.answered(addr)
-			if !deliver(answer, asks, alone) {
-				// Nothing that was asked for was answered.
-				l.pause(100 * time.Millisecond)
-			}
-			continue
-		}
-		if c.ctx.Err() != nil {
-			return
-		}
-		wasOpen := cn != nil
-		if wasOpen {
-			cn.close()
-			cn = nil
-		}
-		if wasOpen && garbled(err) {
-			blame(asks, alone, err)
-			continue
-		}
-		failures++
-		if addr != "" {
-			c.health.failed(addr, wasOpen, err)
-		}
-		for _, p := range parts {
-			c.meta.refresh(p.reading.topic, 0)
-		}
-		l.pause(backoff(failures, 100*time.Millisecond, time.Second))
 	}
-}
-
-// pause waits. What is added meanwhile has to wait as well: the broker is not
-// well.
-func (l *loop) pause(d time.Duration) {
-	l.rest()
-	sleep(l.src.c.ctx, d)
-}
-
-func (l *loop) open(addr string, conf *sarama.Config) (*conn, error) {
-	if addr == "" {
-		return nil, sarama.ErrBrokerNotFound
-	}
-	return open(l.src.c.ctx, addr, conf)
 }
 
 // wait returns how long the broker may wait for records to come.
-func (l *loop) wait(short bool) time.Duration {
-	if short {
+func (l *loop) wait(alone, crowded bool) time.Duration {
+	switch {
+	case alone:
 		return l.src.c.timings.shortPoll // partitions that were left out wait for it
+	case crowded:
+		return l.src.c.timings.crowdPoll
 	}
 	return l.src.c.timings.longPoll
 }
@@ -248,83 +240,4 @@ func gather(parts []*partition) (asks ask, alone bool) {
 		asks[key] = append(asks[key], w)
 	}
 	return asks, false
-}
-
-// request returns an empty fetch request in the newest version that is allowed.
-func (s *source) request(wait time.Duration) *sarama.FetchRequest {
-	req := &sarama.FetchRequest{
-		MaxWaitTime: int32(wait / time.Millisecond), MinBytes: 1, MaxBytes: responseBytes,
-		// No fetch session: the partitions change too often for one to pay.
-		SessionID: 0, SessionEpoch: -1,
-	}
-	if s.committed {
-		req.Isolation = sarama.ReadCommitted
-	}
-	switch v := s.c.version; {
-	case v.IsAtLeast(sarama.V2_7_0_0):
-		req.Version = 12
-	case v.IsAtLeast(sarama.V2_3_0_0):
-		req.Version = 11
-	case v.IsAtLeast(sarama.V2_1_0_0):
-		req.Version = 10
-	case v.IsAtLeast(sarama.V2_0_0_0):
-		req.Version = 8
-	case v.IsAtLeast(sarama.V1_1_0_0):
-		req.Version = 7
-	case v.IsAtLeast(sarama.V1_0_0_0):
-		req.Version = 6
-	default:
-		req.Version = 5
-	}
-	return req
-}
-
-// fill writes down what is asked for.
-func (s *source) fill(asks ask, wait time.Duration) *sarama.FetchRequest {
-	req := s.request(wait)
-	for key, ws := range asks {
-		first := ws[0]
-		for _, w := range ws[1:] {
-			if w.offset < first.offset {
-				first.offset = w.offset
-			}
-			first.epoch = max(first.epoch, w.epoch)
-			first.maxBytes = max(first.maxBytes, w.maxBytes)
-		}
-		req.AddBlock(key.topic, key.id, first.offset, first.maxBytes, first.epoch)
-		req.MaxBytes = max(req.MaxBytes, first.maxBytes)
-	}
-	return req
-}
-
-// deliver hands an answer to the partitions. It reports whether there was
-// anything in it for them, or the broker asked us to slow down.
-func deliver(answer *sarama.FetchResponse, asks ask, alone bool) bool {
-	throttled := answer.ThrottleTime > 0
-	found := false
-	for key, ws := range asks {
-		b := answer.GetBlock(key.topic, key.id)
-		if b == nil {
-			continue
-		}
-		found = true
-		for _, w := range ws {
-			w.p.block(b, w, alone, throttled)
-		}
-	}
-	return found || throttled
-}
-
-// blame finds whose part of an answer made no sense: all of them are asked for
-// one by one then.
-func blame(asks ask, alone bool, err error) {
-	for _, ws := range asks {
-		for _, w := range ws {
-			if alone {
-				w.p.unreadable(w, err)
-			} else {
-				w.p.suspect(w)
-			}
-		}
-	}
 }

@@ -24,7 +24,7 @@ type grab struct {
 
 type grabbed struct {
 	block     *sarama.FetchResponseBlock
-	throttled bool
+	throttled time.Duration
 	err       error
 }
 
@@ -93,7 +93,10 @@ func (w *grabber) run() {
 	defer idle.Stop()
 	for {
 		if now := w.take(); len(now) > 0 {
-			cn = w.serve(cn, now)
+			var throttled time.Duration
+			if cn, throttled = w.serve(cn, now); throttled > 0 {
+				sleep(c.ctx, throttled) // see loop.deliver
+			}
 			idle.Reset(c.timings.idle)
 			continue
 		}
@@ -113,9 +116,10 @@ func (w *grabber) run() {
 	}
 }
 
-// serve makes one request, and returns the connection to use next. One that had
-// been idle may have been closed by the broker, so it gets a second chance.
-func (w *grabber) serve(cn *conn, gs []*grab) *conn {
+// serve makes one request. It returns the connection to use next, and how long
+// the broker wants not to hear from us. A connection that had been idle may have
+// been closed by the broker, so it gets a second chance.
+func (w *grabber) serve(cn *conn, gs []*grab) (*conn, time.Duration) {
 	c := w.src.c
 	for {
 		used := cn != nil
@@ -140,9 +144,9 @@ func (w *grabber) serve(cn *conn, gs []*grab) *conn {
 		if err == nil {
 			c.health.answered(addr)
 			for _, g := range gs {
-				g.reply <- grabbed{block: answer.GetBlock(g.key.topic, g.key.id), throttled: answer.ThrottleTime > 0}
+				g.reply <- grabbed{block: answer.GetBlock(g.key.topic, g.key.id), throttled: answer.ThrottleTime}
 			}
-			return cn
+			return cn, answer.ThrottleTime
 		}
 		if cn != nil {
 			cn.close()
@@ -157,6 +161,6 @@ func (w *grabber) serve(cn *conn, gs []*grab) *conn {
 		for _, g := range gs {
 			g.reply <- grabbed{err: err}
 		}
-		return nil
+		return nil, 0
 	}
 }

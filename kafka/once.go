@@ -73,7 +73,7 @@ const pieceBytes = 256 << 10
 // offset.
 func (s *source) Fetch(ctx context.Context, topic string, partition int32, offset int64) (record.Batch, error) {
 	var batch record.Batch
-	bytes, alone, empty, bad := int32(pieceBytes), false, 0, 0
+	bytes, alone, bad := int32(pieceBytes), false, 0
 	err := s.retry(ctx, "reading records", topic, func(t *topicInfo) error {
 		for {
 			p, ok := t.partition(partition)
@@ -86,7 +86,12 @@ func (s *source) Fetch(ctx context.Context, topic string, partition int32, offse
 			g, err := s.grabOne(ctx, &grab{
 				ctx: ctx, key: topicPartition{topic, partition}, offset: offset, epoch: p.epoch, bytes: bytes, alone: alone,
 			}, p.leader)
-			if err != nil && garbled(err) {
+			var d decoded
+			if err == nil && g.block.Err == sarama.ErrNoError {
+				d = decodeBlock(g.block, topic, partition, offset, s.committed)
+			}
+			cutShort := d.partial && alone && bytes == maxFetchBytes
+			if cutShort || err != nil && garbled(err) {
 				if alone {
 					bad++
 				}
@@ -116,7 +121,6 @@ func (s *source) Fetch(ctx context.Context, topic string, partition int32, offse
 			default:
 				return b.Err
 			}
-			d := decodeBlock(b, topic, partition, offset, s.committed)
 			batch = d.batch
 			if d.moved {
 				return nil
@@ -130,16 +134,10 @@ func (s *source) Fetch(ctx context.Context, topic string, partition int32, offse
 				if alone {
 					bytes = min(2*bytes, maxFetchBytes)
 				}
-			case offset >= end || g.throttled:
+			case alone, offset >= end, g.throttled > 0:
 				return nil
-			case alone:
-				// Nothing but batches without records; see partition.block.
-				if empty++; empty > 2 {
-					batch.Next = end
-					return nil
-				}
 			}
-			alone = true
+			alone = true // others had filled the answer
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}

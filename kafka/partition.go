@@ -6,8 +6,6 @@ import (
 
 	"github.com/IBM/sarama"
 	"go.uber.org/zap"
-
-	"github.com/kafkaws/kafkaws/record"
 )
 
 const (
@@ -16,8 +14,6 @@ const (
 	// partition whose next batch is larger, up to maxFetchBytes.
 	fetchBytes    = 1 << 20
 	maxFetchBytes = 64 << 20
-	// stuckAnswers is how many answers in a row may lack what should be there.
-	stuckAnswers = 16
 )
 
 // state is what a partition of a reading is waiting for.
@@ -57,69 +53,52 @@ type partition struct {
 	// batch of a request whole, and an answer that makes no sense can be laid
 	// at one partition's door only this way.
 	alone bool
-	stuck int // answers in a row without the records that should be there
 
 	loop *loop
 }
 
 // block takes the partition's part of an answer: it delivers the records, or
-// decides what to do about their absence.
-func (p *partition) block(b *sarama.FetchResponseBlock, w want, alone, throttled bool) {
+// decides what to do about their absence. It reports whether there was something
+// in it from the wanted offset on.
+func (p *partition) block(b *sarama.FetchResponseBlock, w want, alone bool) bool {
 	r := p.reading
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.stopped || p.gen != w.gen || p.state != active {
-		return
+		return false
 	}
 	if b.Err != sarama.ErrNoError {
 		if b.Err == sarama.ErrOffsetOutOfRange && p.next != w.offset {
-			return // the question was about another offset
+			return false // the question was about another offset
 		}
 		p.fetchFailed(b.Err)
-		return
+		return false
+	}
+	d := decodeBlock(b, r.topic, p.id, p.next, r.src.committed)
+	if d.partial && alone && p.next == w.offset && p.maxBytes == maxFetchBytes {
+		p.cannotRead(errCutShort)
+		return false
 	}
 	p.failures, p.poisoned = 0, 0
-	d := decodeBlock(b, r.topic, p.id, p.next, r.src.committed)
 	if alone {
 		p.alone = false
 	}
 	if d.moved {
-		p.stuck = 0
 		p.maxBytes = fetchBytes
-		if d.batch.Next <= p.next {
-			return
+		if d.batch.Next > p.next {
+			p.next = d.batch.Next
+			r.sink.Deliver(d.batch)
 		}
-		p.next = d.batch.Next
-		r.sink.Deliver(d.batch)
-		return
+		return true
 	}
 	if p.next != w.offset {
-		return
+		return false
 	}
 	if d.partial {
 		p.alone = true
 		p.maxBytes = min(p.maxBytes*2, maxFetchBytes)
-		return
 	}
-	// Compaction can leave batches without any record, which sarama does not
-	// show. When a request for this partition alone finds nothing below the
-	// end of what may be read, there is nothing else there.
-	end := b.HighWaterMarkOffset
-	if r.src.committed && b.LastStableOffset >= 0 {
-		end = min(end, b.LastStableOffset)
-	}
-	if p.next >= end || throttled {
-		p.stuck = 0
-		return
-	}
-	// A few such answers are normal: the other partitions had filled them.
-	p.stuck++
-	p.alone = p.stuck >= stuckAnswers
-	if alone && p.stuck > stuckAnswers {
-		p.stuck, p.alone = 0, false
-		p.next = end
-		r.sink.Deliver(record.Batch{Partition: p.id, Next: end})
-	}
+	return false
 }
 
 // fetchFailed decides what to do about an error that the leader returned for the
@@ -166,7 +145,7 @@ func (p *partition) lookAgain() {
 }
 
 // unreadable notes that an answer of the leader, to a request for this partition
-// alone, made no sense. A few tries later the batch is held to be bad.
+// alone, made no sense.
 func (p *partition) unreadable(w want, err error) {
 	r := p.reading
 	r.mu.Lock()
@@ -174,11 +153,23 @@ func (p *partition) unreadable(w want, err error) {
 	if r.stopped || p.gen != w.gen || p.state != active || p.next != w.offset {
 		return
 	}
+	p.cannotRead(err)
+}
+
+// errCutShort is how sarama shows a batch whose records end before their number
+// says so. A batch that is only cut off, by the limit of the request, comes whole
+// when it is the first.
+var errCutShort = errors.New("its records end too soon")
+
+// cannotRead has the batch at the next offset asked for again, and skipped after
+// a few tries. The caller holds the reading's lock.
+func (p *partition) cannotRead(err error) {
+	r := p.reading
 	if p.poisoned++; p.poisoned < 3 {
 		p.lookAgain()
 		return
 	}
-	p.poisoned = 0
+	p.poisoned, p.maxBytes = 0, fetchBytes
 	reason := "it is corrupt, or made by something newer"
 	if errors.Is(err, sarama.ErrDecompressedBatchTooLarge) {
 		reason = "it is too large when decompressed"

@@ -144,7 +144,7 @@ func (r *reading) restart(t *topicInfo) {
 		from := p.next
 		p.state, p.next, p.gen = active, 0, p.gen+1
 		p.leader, p.epoch = noBroker, noEpoch
-		p.asking, p.alone, p.stuck, p.failures, p.poisoned = false, false, 0, 0, 0
+		p.asking, p.alone, p.failures, p.poisoned = false, false, 0, 0
 		if r.started && p.announced {
 			r.sink.Lost(p.id, from, 0)
 		}

@@ -53,7 +53,7 @@ func (r *reading) land(p *partition, gen int, first, end int64) {
 func (r *reading) moveTo(p *partition, next int64) {
 	from := p.next
 	p.gen++
-	p.next, p.alone, p.stuck = next, false, 0
+	p.next, p.alone = next, false
 	r.c.log.Warn("records of a partition are lost to the gateway",
 		zap.String("topic", r.topic), zap.Int32("partition", p.id), zap.Int64("from", from), zap.Int64("next", next))
 	r.sink.Lost(p.id, from, next)

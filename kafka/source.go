@@ -106,7 +106,7 @@ func (s *source) drop(p *partition) {
 		return
 	}
 	delete(p.loop.parts, p)
-	delete(p.loop.joining, p)
+	delete(p.loop.ahead, p)
 	delete(s.readings[p.reading], p)
 	p.loop.poke()
 	p.loop = nil
