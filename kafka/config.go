@@ -101,8 +101,7 @@ func (c Config) sarama(v sarama.KafkaVersion) *sarama.Config {
 	conf.Net.ReadTimeout = readTimeout
 	conf.Net.WriteTimeout = bulkTimeout
 	conf.Net.KeepAlive = 30 * time.Second
-	// One request at a time per connection: brokers answer in order anyway, and
-	// the idempotent producer demands it.
+	// One request at a time per connection: brokers answer in order anyway.
 	conf.Net.MaxOpenRequests = 1
 	// The names of topics come from clients: nothing is created by naming it,
 	// and the other topics of the cluster are none of our business.
@@ -118,52 +117,14 @@ func fetchSettings(base *sarama.Config) *sarama.Config {
 	return &conf
 }
 
-// producerSettings returns the settings of a producer's client. halted reports
-// that the producer is being ended by force, when there is nothing to wait for
-// any more.
-func producerSettings(base *sarama.Config, cfg ProducerConfig, halted func() bool) *sarama.Config {
+// producerSettings returns the settings of connections that records are written
+// over. What sarama's own producer would heed is not among them: the package
+// makes its batches itself.
+func producerSettings(base *sarama.Config) *sarama.Config {
 	conf := *base
 	conf.Net.ReadTimeout = bulkTimeout
-	// The leader's wait for its replicas must end before ours for the leader.
-	conf.Producer.Timeout = bulkTimeout / 2
-	// sarama gives up a record when it finds no leader for it, and then fails
-	// the next ones for ten seconds without trying. So it is to look for the
-	// leader for as long as a broker's restart takes: 60 x 0.5 s.
-	conf.Metadata.Retry.Max = 60
-	conf.Metadata.Retry.BackoffFunc = func(_, _ int) time.Duration {
-		if halted() {
-			return 0
-		}
-		return 500 * time.Millisecond
-	}
-	// New partitions are written to within this time.
-	conf.Metadata.RefreshFrequency = 30 * time.Second
-	conf.Producer.Retry.Max = 60
-	conf.Producer.Retry.BackoffFunc = func(retries, _ int) time.Duration {
-		if halted() {
-			return 0
-		}
-		return min(100*time.Millisecond*time.Duration(max(retries, 1)), time.Second)
-	}
-	// No Flush setting: what comes while a request is in flight is the next
-	// batch, which gives small batches when idle and big ones when busy.
-	conf.Producer.Return.Successes = true
-	conf.Producer.Return.Errors = true
-	conf.Producer.Partitioner = newPartitioner
-	conf.Producer.MaxMessageBytes = cfg.MaxMessageBytes
-	conf.Producer.Compression = compressions[cfg.Compression]
-	// Room for all of a topic's records and sarama's own marks among them: a
-	// full channel of one topic would stop the others.
-	conf.ChannelBufferSize = maxTopicRecords + 64
-	switch cfg.Acks {
-	case "none":
-		conf.Producer.RequiredAcks = sarama.NoResponse
-	case "leader":
-		conf.Producer.RequiredAcks = sarama.WaitForLocal
-	default:
-		// A lost acknowledgement must not double or reorder records.
-		conf.Producer.RequiredAcks = sarama.WaitForAll
-		conf.Producer.Idempotent = true
-	}
+	// The order of a partition does not rest on this: it has one batch on its
+	// way at a time.
+	conf.Net.MaxOpenRequests = maxFlying
 	return &conf
 }

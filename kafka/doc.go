@@ -10,9 +10,17 @@
 // asks for metadata and follows the leaders until the records flow again. What
 // a sink is told about is the loss of records, and nothing else.
 //
-// Writing uses sarama's asynchronous producer, set up so that records are
-// neither doubled nor reordered, behind limits of our own that keep one stuck
-// topic from stopping the others.
+// Writing does not use sarama's producer. Records wait in a lane for each
+// partition; one goroutine and one connection per leader take a batch from every
+// lane that has none on its way, several requests at a time. Nothing lingers: what
+// comes while a batch is on its way is the next batch, which gives small batches
+// when idle and big ones when busy. Batches are numbered (KIP-98), and one that
+// got no answer is sent again under its number until its records' time is over, so
+// that records are neither doubled nor reordered. When that ends with its fate
+// open, a new epoch begins (KIP-360): the old batch can then no longer be written
+// behind its successors. What a broker turns down for one record is taken apart
+// until that record is alone. Limits per topic keep one that is stuck from
+// stopping the others.
 //
 // The texts of errors name no broker, because they may travel to browsers; the
 // addresses are in the logs.

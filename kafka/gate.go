@@ -1,139 +1,90 @@
 package kafka
 
-import (
-	"context"
-	"sync"
-)
+import "context"
 
 const (
-	// maxTopicRecords is how many records of one topic sarama may hold. Its
-	// channels have room for as many, so that a topic that cannot be written
-	// to never blocks the goroutine that serves all of them.
-	maxTopicRecords = 1024
+	// maxTopicRecords is how many records of one topic may be on their way.
+	maxTopicRecords = 16_384
 	// maxTopicBytes bounds the same by size; one record always fits.
 	maxTopicBytes = 32 << 20
 )
 
-// gate lets a topic's records into sarama in the order in which they came, for
-// as long as there is room.
+// gate lets a topic's records in, in the order in which they came, for as long as
+// there is room. It is guarded by the mutex of the outbox that it belongs to.
 type gate struct {
-	mu      sync.Mutex
 	records int
 	bytes   int
-	limit   int // of bytes, where the topic takes smaller batches than usual
-	epoch   int // counts the changes of limit
-	entered int
 	queue   []*ticket
 }
 
 type ticket struct {
 	size int
-	open chan struct{} // closed when pass is set
-	pass pass
-}
-
-// pass tells how things were when a record entered.
-type pass struct {
-	entered int
-	epoch   int
-	alone   bool
+	open chan struct{} // closed when the record was let in
 }
 
 // try enters if nobody waits and there is room.
-func (g *gate) try(size int) (pass, bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+func (g *gate) try(size int) bool {
 	if len(g.queue) > 0 || !g.fits(size) {
-		return pass{}, false
+		return false
 	}
-	return g.take(size), true
+	g.take(size)
+	return true
 }
 
-// enter waits for room until ctx is done. Who has entered must leave.
-func (g *gate) enter(ctx context.Context, size int) (pass, error) {
+// lineUp waits behind those who came before.
+func (g *gate) lineUp(size int) *ticket {
 	t := &ticket{size: size, open: make(chan struct{})}
-	g.mu.Lock()
 	g.queue = append(g.queue, t)
-	g.admit()
-	g.mu.Unlock()
-	select {
-	case <-t.open:
-		return t.pass, nil
-	case <-ctx.Done():
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	select {
-	case <-t.open:
-		return t.pass, nil // both came at once
-	default:
-	}
+	return t
+}
+
+// withdraw ends the waiting. It reports false when the record was let in at the
+// same time.
+func (g *gate) withdraw(t *ticket) bool {
 	for i, q := range g.queue {
 		if q == t {
 			g.queue = append(g.queue[:i], g.queue[i+1:]...)
-			break
+			g.admit() // the next one may be smaller
+			return true
 		}
 	}
-	g.admit() // the next one may be smaller
-	return pass{}, ctx.Err()
+	return false
 }
 
 // leave makes room.
-func (g *gate) leave(size int) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.records--
-	g.bytes -= size
+func (g *gate) leave(records, bytes int) {
+	g.records -= records
+	g.bytes -= bytes
 	g.admit()
 }
 
-// blame decides whose fault it is that the broker found a batch too large: the
-// record's, or that of the company it was sent in. sarama fails a whole batch
-// then, while the topic may take each of its records. In that case fewer bytes
-// of the topic are let in from now on, until batches are small enough. most is
-// the size that batches have otherwise.
-func (g *gate) blame(p pass, size, most int) (own bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if p.alone && p.entered == g.entered {
-		return true
-	}
-	if p.epoch != g.epoch {
-		return false // it was let in before the limit was lowered
-	}
-	limit := most
-	if g.limit > 0 {
-		limit = g.limit
-	}
-	if 2*size > limit {
-		return true
-	}
-	g.limit = limit / 2
-	g.epoch++
-	return false
-}
+// idle reports whether nothing is on its way or waits.
+func (g *gate) idle() bool { return g.records == 0 && len(g.queue) == 0 }
 
 func (g *gate) admit() {
 	for len(g.queue) > 0 && g.fits(g.queue[0].size) {
 		t := g.queue[0]
 		g.queue = g.queue[1:]
-		t.pass = g.take(t.size)
+		g.take(t.size)
 		close(t.open)
 	}
 }
 
 func (g *gate) fits(size int) bool {
-	limit := maxTopicBytes
-	if g.limit > 0 {
-		limit = g.limit
-	}
-	return g.records == 0 || g.records < maxTopicRecords && g.bytes+size <= limit
+	return g.records == 0 || g.records < maxTopicRecords && g.bytes+size <= maxTopicBytes
 }
 
-func (g *gate) take(size int) pass {
-	alone := g.records == 0
+func (g *gate) take(size int) {
 	g.records++
 	g.bytes += size
-	g.entered++
-	return pass{entered: g.entered, epoch: g.epoch, alone: alone}
+}
+
+// wait returns when the record was let in, and else fails with ctx.
+func (t *ticket) wait(ctx context.Context) error {
+	select {
+	case <-t.open:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

@@ -20,8 +20,8 @@ import (
 	"github.com/kafkaws/kafkaws/record"
 )
 
-// TestMain looks for leaks. The breaker of sarama's producer sleeps out its ten
-// seconds wherever it opened, whoever was closed meanwhile.
+// TestMain looks for leaks. The breaker of sarama's producer, which ours is
+// compared with, sleeps out its ten seconds wherever it opened.
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/eapache/go-resiliency/breaker.(*Breaker).timer"))
 }

@@ -200,35 +200,33 @@ func TestRefusesWhatCannotBeWritten(t *testing.T) {
 // A topic that takes small batches only must get its small records all the same.
 func TestSmallRecordsOfATopicWithALowLimit(t *testing.T) {
 	f := newFake(t, kfake.SeedTopics(1, "a"), kfake.BrokerConfigs(map[string]string{"message.max.bytes": "20000"}))
-	p := newProducer(t, newCluster(t, f), ProducerConfig{})
-	value := strings.Repeat("x", 1000)
-	for round := 0; ; round++ {
-		o := newOutcomes()
-		for range 500 {
-			publish(t, p, o, text("a", value))
-		}
-		failed := 0
-		for _, out := range o.wait(t, 500) {
-			if out.Err == nil {
-				continue
-			}
-			if !errors.Is(out.Err, record.ErrUnavailable) {
-				t.Fatal(out.Err)
-			}
-			failed++
-		}
-		if failed == 0 {
-			break
-		}
-		if round > 10 {
-			t.Fatal("it does not learn")
-		}
-	}
+	c := newCluster(t, f)
+	s := read(t, c, "a", true)
+	s.started()
+	p := newProducer(t, c, ProducerConfig{})
 	o := newOutcomes()
-	publish(t, p, o, text("a", strings.Repeat("x", 30_000)))
-	if out := o.wait(t, 1)[0]; !errors.Is(out.Err, record.ErrTooLarge) {
-		t.Fatal(out.Err)
+	pad := strings.Repeat("x", 1000)
+	var want []string
+	for i := range 500 {
+		want = append(want, fmt.Sprint(i, pad))
+		if i == 250 {
+			publish(t, p, o, text("a", strings.Repeat("y", 30_000)))
+		}
+		publish(t, p, o, text("a", want[i]))
 	}
+	large := 0
+	for _, out := range o.wait(t, 501) {
+		switch {
+		case errors.Is(out.Err, record.ErrTooLarge):
+			large++
+		case out.Err != nil:
+			t.Fatal(out.Err)
+		}
+	}
+	if large != 1 {
+		t.Errorf("%d records were too large", large)
+	}
+	s.wants(0, want...)
 }
 
 func TestUnknownTopicsCostLittle(t *testing.T) {
@@ -338,29 +336,5 @@ func TestTimesThatKafkaCannotWrite(t *testing.T) {
 		if err := p.Publish(t.Context(), r, func(record.Outcome) {}); !errors.Is(err, record.ErrRefused) {
 			t.Error(err)
 		}
-	}
-}
-
-func BenchmarkPublish(b *testing.B) {
-	f, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(4, "a"))
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer f.Close()
-	c, err := New(Config{Brokers: f.ListenAddrs()})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer c.Close()
-	p := c.NewProducer(ProducerConfig{})
-	value := make([]byte, 200)
-	b.ReportAllocs()
-	for range b.N {
-		if err := p.Publish(b.Context(), &record.Record{Topic: "a", Partition: record.AnyPartition, Value: value}, func(record.Outcome) {}); err != nil {
-			b.Fatal(err)
-		}
-	}
-	if err := p.Close(b.Context()); err != nil {
-		b.Fatal(err)
 	}
 }

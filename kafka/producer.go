@@ -3,7 +3,9 @@ package kafka
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,36 +27,51 @@ var lastTime = time.Unix(0, math.MaxInt64)
 // Producer writes records to a cluster. It is safe for concurrent use. It holds
 // a connection to each leader that it writes to, whoever writes.
 type Producer struct {
-	c       *Cluster
-	cfg     ProducerConfig
-	dialer  *dialer
-	creator creator
-	pending pending
-	odd     seldom
+	c          *Cluster
+	cfg        ProducerConfig
+	conf       *sarama.Config // of connections
+	codec      sarama.CompressionCodec
+	idempotent bool
+	birth      time.Time // the zero of deadlines
+	idle       time.Duration
+	creator    creator
+	identity   identity
+	expiry     expiry
+	batches    sync.Pool
+	odd        seldom
+	ended      chan struct{} // closed when Close is through
+	halt       context.CancelFunc
+	ctx        context.Context
 
-	mu      sync.Mutex
-	closed  bool
-	engine  *engine // nil until the first record
-	gates   map[string]*gate
-	entered sync.WaitGroup // callers between the check for closed and sarama
-	ended   chan struct{}  // closed when Close is through
-	halt    context.CancelFunc
-	ctx     context.Context
+	mu       sync.RWMutex
+	closed   bool
+	halted   bool
+	outboxes map[string]*outbox
+	links    map[int32]*link
+	work     sync.WaitGroup
 }
 
 // NewProducer returns a producer with settings that Validate takes. It dials
 // nothing before the first record.
 func (c *Cluster) NewProducer(cfg ProducerConfig) *Producer {
-	p := &Producer{c: c, cfg: cfg.withDefaults(), gates: map[string]*gate{}, ended: make(chan struct{})}
+	p := &Producer{
+		c: c, cfg: cfg.withDefaults(), conf: producerSettings(c.base), birth: time.Now(), idle: linkIdle,
+		outboxes: map[string]*outbox{}, links: map[int32]*link{}, ended: make(chan struct{}),
+	}
+	p.codec = compressions[p.cfg.Compression]
+	// A lost acknowledgement must not double or reorder records.
+	p.idempotent = p.cfg.Acks != "leader" && p.cfg.Acks != "none"
+	p.batches.New = func() any { return &batch{} }
+	p.identity = identity{p: p, id: noID}
+	p.expiry.birth, p.expiry.f = p.birth, p.expire
+	p.creator.c = c
 	// Not the cluster's context: its end would break the connections before
 	// Close has had a chance.
 	p.ctx, p.halt = context.WithCancel(context.Background())
-	p.dialer = newDialer(p.ctx, c.base)
-	p.creator.c = c
 	c.mu.Lock()
 	c.producers[p] = struct{}{}
 	if c.closed {
-		p.closed = true
+		p.closed, p.halted = true, true
 		close(p.ended)
 		p.halt()
 	}
@@ -63,126 +80,62 @@ func (c *Cluster) NewProducer(cfg ProducerConfig) *Producer {
 }
 
 // Publish implements record.Producer. Until ctx is done, and no longer than the
-// timeout, it also waits for room: at most 1024 records and 32 MiB of a topic are
-// on their way at a time. The
-// errors that it returns wrap ErrUnknownTopic, ErrRefused, ErrTooLarge,
-// ErrUnavailable or ErrClosed.
+// timeout, it also waits for room: at most 16384 records and 32 MiB of a topic
+// are on their way at a time. The errors that it returns wrap ErrUnknownTopic,
+// ErrRefused, ErrTooLarge, ErrUnavailable or ErrClosed.
 func (p *Producer) Publish(ctx context.Context, r *record.Record, done func(record.Outcome)) error {
-	if !record.ValidTopic(r.Topic) {
-		return fmt.Errorf("writing to topic %q: it is no legal name: %w", r.Topic, record.ErrUnknownTopic)
-	}
-	s := p.submission(r, done)
-	if s.size > p.cfg.MaxMessageBytes {
-		return fmt.Errorf("writing to topic %q: the record takes %d bytes, and %d are allowed: %w", r.Topic, s.size, p.cfg.MaxMessageBytes, record.ErrTooLarge)
+	size := recordSize(r)
+	if size > p.cfg.MaxMessageBytes {
+		return fmt.Errorf("writing to topic %q: the record takes %d bytes, and %d are allowed: %w", r.Topic, size, p.cfg.MaxMessageBytes, record.ErrTooLarge)
 	}
 	if !r.Timestamp.IsZero() && (r.Timestamp.Before(time.UnixMilli(0)) || r.Timestamp.After(lastTime)) {
-		// sarama would fail all records that are sent along with it.
 		return fmt.Errorf("writing to topic %q: kafka has no way to write the time %v: %w", r.Topic, r.Timestamp, record.ErrRefused)
 	}
-	p.mu.Lock()
-	if p.closed {
-		p.mu.Unlock()
+	p.mu.RLock()
+	o, closed := p.outboxes[r.Topic], p.closed
+	p.mu.RUnlock()
+	switch {
+	case closed:
 		return fmt.Errorf("writing to topic %q: %w", r.Topic, record.ErrClosed)
+	case o != nil && o.try(r, size, done, time.Now()):
+		return nil
+	case o == nil && !record.ValidTopic(r.Topic):
+		return fmt.Errorf("writing to topic %q: it is no legal name: %w", r.Topic, record.ErrUnknownTopic)
 	}
-	p.entered.Add(1)
-	e, g := p.engine, p.gates[r.Topic]
-	p.mu.Unlock()
-	defer p.entered.Done()
-
-	entered := false
-	if e != nil && g != nil && e.running() && p.known(r) {
-		s.pass, entered = g.try(s.size)
-	}
-	if !entered {
-		var err error
-		if e, g, err = p.prepare(ctx, r, s); err != nil {
-			return err
-		}
-	}
-	s.topic = g
-	s.deadline = time.Now().Add(p.cfg.Timeout)
-	p.pending.add(s)
-	e.async.Input() <- &s.msg
-	return nil
+	return p.publish(ctx, r, size, done)
 }
 
-// known reports whether a record can be written without asking anybody: the way
-// of all records but a topic's first.
-func (p *Producer) known(r *record.Record) bool {
-	if r.Partition != record.AnyPartition {
-		return false
-	}
-	t := p.c.meta.cached(r.Topic)
-	if t == nil || !t.complete() {
-		return false
-	}
-	age := time.Since(t.at)
-	if age > metadataStale {
-		p.c.meta.prefetch(r.Topic)
-	}
-	return age < metadataOld
-}
-
-// prepare does all that may take time before a record is handed to sarama, which
-// ends with its entry through the topic's gate.
-func (p *Producer) prepare(ctx context.Context, r *record.Record, s *submission) (*engine, *gate, error) {
+// publish does all that may take time before a record can be sent.
+func (p *Producer) publish(ctx context.Context, r *record.Record, size int, done func(record.Outcome)) error {
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
 	defer cancel()
 	defer context.AfterFunc(p.ctx, cancel)()
 	if err := p.check(ctx, r); err != nil {
-		return nil, nil, p.orClosed(r.Topic, err)
+		return p.orClosed(r.Topic, err)
 	}
-	e, err := p.start(ctx)
+	if p.idempotent {
+		if err := p.identity.get(ctx); err != nil {
+			return p.orClosed(r.Topic, err)
+		}
+	}
+	o, err := p.outbox(ctx, r.Topic)
 	if err != nil {
-		return nil, nil, p.orClosed(r.Topic, err)
+		return p.orClosed(r.Topic, err)
 	}
-	if err := p.know(ctx, e, r.Topic, r.Partition); err != nil {
-		return nil, nil, p.orClosed(r.Topic, err)
-	}
-	g := p.gate(r.Topic)
-	if s.pass, err = g.enter(ctx, s.size); err != nil {
-		return nil, nil, p.orClosed(r.Topic, fmt.Errorf("writing to topic %q: the records before it are stuck: %w", r.Topic, record.ErrUnavailable))
-	}
-	return e, g, nil
+	return p.orClosed(r.Topic, o.enter(ctx, r, size, done))
 }
 
 // orClosed says why an operation failed if that is because of Close.
 func (p *Producer) orClosed(topic string, err error) error {
-	if p.ctx.Err() != nil {
+	if err != nil && p.ctx.Err() != nil {
 		return fmt.Errorf("writing to topic %q: %w", topic, record.ErrClosed)
 	}
 	return err
 }
 
-// submission makes a record ready for sarama.
-func (p *Producer) submission(r *record.Record, done func(record.Outcome)) *submission {
-	s := &submission{done: done}
-	s.msg = sarama.ProducerMessage{
-		Topic: r.Topic, Partition: r.Partition, Timestamp: r.Timestamp, Metadata: s,
-		// sarama leaves it alone when the broker calls the record a duplicate.
-		Offset: -1,
-	}
-	if r.Key != nil {
-		s.msg.Key = payload{r.Key, s}
-	}
-	if r.Value != nil {
-		s.msg.Value = payload{r.Value, s}
-	}
-	// With neither there is nothing that could tell when it is sent.
-	s.sent = r.Key == nil && r.Value == nil
-	if len(r.Headers) > 0 {
-		s.msg.Headers = make([]sarama.RecordHeader, len(r.Headers))
-		for i, h := range r.Headers {
-			s.msg.Headers[i] = sarama.RecordHeader{Key: []byte(h.Key), Value: h.Value}
-		}
-	}
-	s.size = s.msg.ByteSize(2)
-	return s
-}
-
-// check makes sure that the topic exists before sarama hears of it, because that
-// keeps a goroutine for each name it ever heard. While a topic is in use nobody
-// waits for this.
+// check makes sure that the topic exists before anything is kept for it, because
+// the names of topics come from clients. While a topic is in use nobody waits for
+// this.
 func (p *Producer) check(ctx context.Context, r *record.Record) error {
 	t := p.c.meta.cached(r.Topic)
 	switch {
@@ -220,15 +173,107 @@ func (p *Producer) check(ctx context.Context, r *record.Record) error {
 	return nil
 }
 
-func (p *Producer) gate(topic string) *gate {
+// outbox returns the outbox of a topic that exists, and makes it when the topic
+// has partitions.
+func (p *Producer) outbox(ctx context.Context, topic string) (*outbox, error) {
+	p.mu.RLock()
+	o := p.outboxes[topic]
+	p.mu.RUnlock()
+	if o != nil {
+		return o, nil
+	}
+	t := p.c.meta.cached(topic)
+	for t == nil || len(t.partitions) == 0 {
+		var err error
+		if t, err = p.c.meta.lookup(ctx, topic, 0); err != nil {
+			return nil, err
+		}
+		if err = t.problem(); err != nil {
+			return nil, err
+		}
+		if len(t.partitions) == 0 && !sleep(ctx, leastBackoff) {
+			return nil, fmt.Errorf("writing to topic %q: it has no partitions yet: %w", topic, record.ErrUnavailable)
+		}
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	g := p.gates[topic]
-	if g == nil {
-		g = &gate{}
-		p.gates[topic] = g
+	if o = p.outboxes[topic]; o == nil {
+		o = &outbox{p: p, topic: topic, limit: p.cfg.MaxMessageBytes, closed: p.closed}
+		o.adopt(t)
+		p.outboxes[topic] = o
 	}
-	return g
+	return o, nil
+}
+
+// link returns the link to a broker.
+func (p *Producer) link(id int32) *link {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l := p.links[id]
+	if l == nil {
+		l = &link{p: p, id: id, wake: make(chan struct{}, 1)}
+		p.links[id] = l
+	}
+	return l
+}
+
+// spawn runs f in a goroutine that Close waits for, unless the producer is being
+// ended by force.
+func (p *Producer) spawn(f func()) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.halted {
+		return false
+	}
+	p.work.Go(f)
+	return true
+}
+
+// request returns an empty request.
+func (p *Producer) request() *sarama.ProduceRequest {
+	req := &sarama.ProduceRequest{
+		Version: 3, RequiredAcks: sarama.WaitForAll,
+		// The leader's wait for its replicas must end before ours for the leader.
+		Timeout: int32(bulkTimeout / 2 / time.Millisecond),
+	}
+	switch p.cfg.Acks {
+	case "none":
+		req.RequiredAcks = sarama.NoResponse
+	case "leader":
+		req.RequiredAcks = sarama.WaitForLocal
+	}
+	for i, since := range []sarama.KafkaVersion{sarama.V1_0_0_0, sarama.V2_0_0_0, sarama.V2_1_0_0, sarama.V2_4_0_0, sarama.V2_8_0_0, sarama.V3_7_0_0} {
+		if p.c.version.IsAtLeast(since) {
+			req.Version = int16(5 + i)
+		}
+	}
+	return req
+}
+
+func (p *Producer) newBatch() *batch { return p.batches.Get().(*batch) }
+
+// recycle takes a batch back that nothing refers to any more.
+func (p *Producer) recycle(b *batch) {
+	if !b.lent {
+		b.reset()
+		p.batches.Put(b)
+	}
+}
+
+// expire reports the records whose time is over.
+func (p *Producer) expire() {
+	now := time.Since(p.birth)
+	for _, o := range p.all() {
+		if next, more := o.expire(now); more {
+			p.expiry.arm(next)
+		}
+	}
+}
+
+func (p *Producer) all() []*outbox {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return slices.Collect(maps.Values(p.outboxes))
 }
 
 // Close ends the producer. Records that were accepted are written until ctx is
@@ -254,41 +299,32 @@ func (p *Producer) Close(ctx context.Context) error {
 	}()
 
 	var err error
-	entered := make(chan struct{})
-	go func() {
-		p.entered.Wait()
-		close(entered)
-	}()
-	select {
-	case <-entered:
+	all := p.all() // there will be no more that take records
+	for _, o := range all {
 		select {
-		case <-p.pending.drained():
+		case <-o.close():
 		case <-ctx.Done():
 		}
-	case <-ctx.Done():
 	}
-	// From here on nothing is waited for: connections break, retries do not
-	// pause, and sarama soon gives up what it has.
-	if !p.pending.idle() {
-		err = errLeftOver
+	for _, o := range all {
+		if !o.idle() {
+			err = errLeftOver
+		}
 	}
+	// From here on nothing is waited for: connections break, and nothing is sent
+	// again.
+	p.mu.Lock()
+	p.halted = true
+	p.mu.Unlock()
 	p.halt()
-	p.pending.giveUp(func(*submission) bool { return true })
+	p.expiry.stop()
+	for _, o := range all {
+		o.abandon()
+	}
 	finished := make(chan struct{})
 	go func() {
-		defer close(finished)
-		<-entered
-		p.pending.giveUp(func(*submission) bool { return true })
-		p.mu.Lock()
-		e := p.engine
-		p.mu.Unlock()
-		if e != nil {
-			e.async.AsyncClose()
-			e.drained.Wait()
-			if !e.client.Closed() {
-				_ = e.client.Close()
-			}
-		}
+		p.work.Wait()
+		close(finished)
 	}()
 	select {
 	case <-finished:

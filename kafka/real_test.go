@@ -3,10 +3,13 @@ package kafka
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/zap/zaptest"
 
@@ -188,6 +191,140 @@ func TestRealKafkaKilled(t *testing.T) {
 	if len(s.lost) > 0 {
 		t.Errorf("lost %v", s.lost)
 	}
+}
+
+// Leaders that are killed while records are written to them: others take over, and
+// what is told of the records is true.
+func TestRealKafkaLeadersKilled(t *testing.T) {
+	nodes := kafkatest.StartCluster(t, 3)
+	const partitions = 3
+	nodes.Nodes[0].CreateTopic(t, "a", partitions, map[string]string{"min.insync.replicas": "2"})
+	c, err := New(Config{Brokers: nodes.Addrs(), Logger: zaptest.NewLogger(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	p := newProducer(t, c, ProducerConfig{})
+	fates := make([][]*fate, partitions)
+	var writer, answers sync.WaitGroup
+	var acknowledged atomic.Int64
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	writer.Go(func() {
+		for n := 0; ctx.Err() == nil; n++ {
+			fa := &fate{value: fmt.Sprint(n)}
+			fates[n%partitions] = append(fates[n%partitions], fa)
+			r := &record.Record{Topic: "a", Partition: int32(n % partitions), Value: []byte(fa.value)}
+			answers.Add(1)
+			if err := p.Publish(t.Context(), r, func(out record.Outcome) {
+				fa.out = out
+				if out.Err == nil {
+					acknowledged.Add(1)
+				}
+				answers.Done()
+			}); err != nil {
+				t.Error(err)
+				answers.Done()
+				return
+			}
+			if n%10 == 0 {
+				<-time.After(time.Millisecond)
+			}
+		}
+	})
+	more := func() {
+		t.Helper()
+		had := acknowledged.Load()
+		for end := time.Now().Add(2 * patience); acknowledged.Load() < had+3000; <-time.After(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal("no more records are acknowledged")
+			}
+		}
+	}
+	more()
+	for _, b := range nodes.Nodes {
+		b.Kill()
+		more()
+		b.StartAgain(t)
+		b.WaitReady(t)
+		more()
+	}
+	cancel()
+	writer.Wait()
+	answers.Wait()
+	got := make([][]string, partitions)
+	for _, r := range nodes.Nodes[0].ReadAll(t, "a") {
+		got[r.Partition] = append(got[r.Partition], string(r.Value))
+	}
+	all := make([][]fate, partitions)
+	n := 0
+	for i := range fates {
+		for _, fa := range fates[i] {
+			all[i] = append(all[i], *fa)
+			n++
+		}
+	}
+	if k := verify(t, all, got); k != n {
+		t.Errorf("%d of %d records were acknowledged", k, n)
+	}
+}
+
+// A producer that writes more than its quota allows is slowed down, by the broker
+// and by itself, and nothing else happens to its records.
+func TestRealKafkaThrottles(t *testing.T) {
+	b := kafkatest.Start(t)
+	b.CreateTopic(t, "a", 2, nil)
+	client := "slow"
+	quotas, err := b.Admin(t).AlterClientQuotas(t.Context(), []kadm.AlterClientQuotaEntry{{
+		Entity: kadm.ClientQuotaEntity{{Type: "client-id", Name: &client}},
+		Ops:    []kadm.AlterClientQuotaOp{{Key: "producer_byte_rate", Value: 100_000}},
+	}})
+	if err != nil || quotas[0].Err != nil {
+		t.Fatal(err, quotas)
+	}
+	c, err := New(Config{Brokers: []string{b.Addr()}, ClientID: client, Logger: zaptest.NewLogger(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	s := read(t, c, "a", true)
+	s.started()
+	p := newProducer(t, c, ProducerConfig{})
+	o := newOutcomes()
+	// The quota counts over some ten seconds, so that it takes a while to be used up.
+	pad := strings.Repeat("x", 10_000)
+	var want [2][]string
+	n, throttled := 0, false
+	for end := time.Now().Add(patience); !throttled && time.Now().Before(end); {
+		for range 50 {
+			r := text("a", fmt.Sprint(n, pad))
+			r.Partition = int32(n % 2)
+			want[n%2] = append(want[n%2], string(r.Value))
+			publish(t, p, o, r)
+			n++
+		}
+		for _, out := range o.wait(t, 50) {
+			if out.Err != nil || out.Offset < 0 {
+				t.Fatal(out)
+			}
+		}
+		l := p.link(int32(b.ID()))
+		l.mu.Lock()
+		throttled = !l.until.IsZero()
+		l.mu.Unlock()
+	}
+	if !throttled {
+		t.Fatal("the broker has not throttled")
+	}
+	r := text("a", "end")
+	r.Partition = 0
+	want[0] = append(want[0], "end")
+	publish(t, p, o, r)
+	if out := o.wait(t, 1)[0]; out.Err != nil {
+		t.Fatal(out.Err)
+	}
+	s.wants(0, want[0]...)
+	s.wants(1, want[1]...)
 }
 
 // The oldest broker, with topics in the formats of still older ones.
