@@ -122,6 +122,10 @@ vet:
 .PHONY: lint
 lint: deps-lint
 	'$(LINT)' run ./...
+	@for dir in $(MODULES); do \
+		echo "linting $$dir"; \
+		(cd "$$dir" && '$(LINT)' run --config '$(CURDIR)/.golangci.yml' ./...) || exit 1; \
+	done
 
 .PHONY: fmt-check
 fmt-check:

@@ -6,102 +6,41 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strings"
+	"os"
 	"sync/atomic"
 	"time"
 )
 
-const (
-	readSize = 32 << 10
-	dialTime = 30 * time.Second
-)
+// readSize is what a client reads at once. A frame that is larger makes its
+// buffer grow.
+const readSize = 32 << 10
 
-// client is one subscriber. It reads as much as there is, and goes over the
-// frames in place.
+// client is one session. It reads as much as there is, and goes over the frames
+// in place.
 type client struct {
-	fleet *fleet
-	conn  net.Conn
-	buf   []byte
-	held  int // bytes of buf that are filled
+	fleet  *fleet
+	conn   net.Conn
+	buf    []byte
+	held   int   // bytes of buf that are filled
+	topics []int // that it subscribed to, by their places among the writer's
 
 	received atomic.Int64
-	next     []int64 // by partition, the number that comes next
+	next     []int64 // by stream, the number that comes next
 	lost     int64
 	repeated int64 // came again, or too late
 	latency  histogram
-	err      error // why it ended
-}
 
-// dial connects a client and takes it through the target's greeting.
-func (f *fleet) dial(e endpoint) (*client, error) {
-	conn, err := net.DialTimeout("tcp", e.addr, dialTime)
-	if err != nil {
-		return nil, err
-	}
-	c := &client{fleet: f, conn: conn, buf: make([]byte, readSize), next: make([]int64, f.partitions)}
-	if err := c.greet(e); err != nil {
-		_ = conn.Close()
-		return nil, err
-	}
-	return c, nil
-}
-
-// greet does the handshake and says hello where the protocol wants it.
-func (c *client) greet(e endpoint) error {
-	_ = c.conn.SetDeadline(time.Now().Add(dialTime))
-	request := "GET " + e.path + " HTTP/1.1\r\nHost: " + e.addr + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-	if e.subprotocol != "" {
-		request += "Sec-WebSocket-Protocol: " + e.subprotocol + "\r\n"
-	}
-	if _, err := c.conn.Write([]byte(request + "\r\n")); err != nil {
-		return err
-	}
-	end := []byte("\r\n\r\n")
-	for !bytes.Contains(c.buf[:c.held], end) {
-		if err := c.fill(); err != nil {
-			return fmt.Errorf("reading the handshake: %w", err)
-		}
-	}
-	head, _, _ := bytes.Cut(c.buf[:c.held], end)
-	if !bytes.HasPrefix(head, []byte("HTTP/1.1 101 ")) || !bytes.Contains(head, []byte("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")) {
-		return fmt.Errorf("the handshake was answered with %q", head)
-	}
-	c.keep(c.buf[len(head)+len(end) : c.held])
-	if e.hello != "" {
-		if err := c.sayHello(e); err != nil {
-			return err
-		}
-	}
-	return c.conn.SetDeadline(time.Time{})
-}
-
-func (c *client) sayHello(e endpoint) error {
-	if _, err := c.conn.Write(clientFrame(opText, []byte(e.hello))); err != nil {
-		return err
-	}
-	for {
-		_, payload, rest, ok, err := nextFrame(c.buf[:c.held])
-		if err != nil {
-			return err
-		}
-		if ok {
-			if !strings.Contains(string(payload), e.welcome) {
-				return fmt.Errorf("the greeting was answered with %q", payload)
-			}
-			c.keep(rest)
-			return nil
-		}
-		if err := c.fill(); err != nil {
-			return fmt.Errorf("reading the answer to the greeting: %w", err)
-		}
-	}
+	// arrived, if there is one, hears once when a value came.
+	arrived chan time.Time
+	pongs   chan time.Time // has room for as many as the fleet says
+	done    chan struct{}  // closed when reading has ended
+	err     error          // why; set before
 }
 
 // fill reads what there is.
 func (c *client) fill() error {
 	if c.held == len(c.buf) {
-		return errors.New("a frame is larger than what is read at once")
+		c.buf = append(c.buf, make([]byte, len(c.buf))...)
 	}
 	n, err := c.conn.Read(c.buf[c.held:])
 	c.held += n
@@ -113,6 +52,7 @@ func (c *client) keep(rest []byte) { c.held = copy(c.buf, rest) }
 
 // read goes on until the connection ends.
 func (c *client) read() {
+	defer close(c.done)
 	for {
 		if c.err = c.takeFrames(); c.err != nil {
 			return
@@ -123,15 +63,36 @@ func (c *client) read() {
 	}
 }
 
+// close disconnects, and waits for the reader.
+func (c *client) close() {
+	_ = c.conn.SetReadDeadline(time.Now())
+	<-c.done
+	c.hangUp()
+}
+
+// hangUp leaves no port behind that waits for the last packets: thousands in
+// each run would take up the ports of the next.
+func (c *client) hangUp() {
+	conn := c.conn
+	if wrapped, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		conn = wrapped.NetConn()
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = conn.Close()
+}
+
 // takeFrames takes the whole frames that the buffer holds.
 func (c *client) takeFrames() error {
 	if c.held == 0 {
 		return nil
 	}
-	var now, taken int64
+	var now time.Time
+	var taken int64
 	rest := c.buf[:c.held]
 	for {
-		op, payload, after, ok, err := nextFrame(rest)
+		f, after, ok, err := nextFrame(rest)
 		if err != nil {
 			return err
 		}
@@ -139,35 +100,55 @@ func (c *client) takeFrames() error {
 			break
 		}
 		rest = after
-		switch op {
-		case opText, opBinary:
-			if now == 0 {
-				now = time.Now().UnixMicro()
-			}
-			n, err := c.takeValues(payload, now)
-			if err != nil {
-				return err
-			}
-			taken += n
-		case opPing:
-			if _, err := c.conn.Write(clientFrame(opPong, payload)); err != nil {
-				return err
-			}
-		case opClose:
-			if len(payload) < 2 {
-				return errors.New("closed without a code")
-			}
-			return fmt.Errorf("closed with %d %s", binary.BigEndian.Uint16(payload), payload[2:])
+		if now.IsZero() {
+			now = time.Now()
 		}
+		n, err := c.take(f, now)
+		if err != nil {
+			return err
+		}
+		taken += n
 	}
 	c.keep(rest)
+	if taken > 0 && c.arrived != nil {
+		c.arrived <- now
+		c.arrived = nil
+	}
 	c.received.Add(taken)
 	return nil
 }
 
+// take takes one frame and returns how many values were in it.
+func (c *client) take(f frame, now time.Time) (taken int64, err error) {
+	switch f.op {
+	case opText, opBinary:
+		payload := f.payload
+		if f.deflated {
+			if payload, err = c.fleet.inflater.inflate(payload); err != nil {
+				return 0, err
+			}
+		}
+		return c.takeValues(payload, now.UnixMicro())
+	case opPing:
+		_, err = c.conn.Write(appendClientFrame(nil, opPong, f.payload))
+	case opPong:
+		select {
+		case c.pongs <- now:
+		default:
+			err = errors.New("a pong too many")
+		}
+	case opClose:
+		err = errors.New("closed without a code")
+		if len(f.payload) >= 2 {
+			err = fmt.Errorf("closed with %d %s", binary.BigEndian.Uint16(f.payload), f.payload[2:])
+		}
+	}
+	return 0, err
+}
+
 // takeValues takes the values in a message, which may be several.
 func (c *client) takeValues(message []byte, now int64) (taken int64, err error) {
-	size := c.fleet.valueSize
+	size := c.fleet.load.size
 	for {
 		i := bytes.IndexByte(message, marker)
 		if i < 0 {
@@ -176,14 +157,14 @@ func (c *client) takeValues(message []byte, now int64) (taken int64, err error) 
 		if len(message) < i+size {
 			return taken, fmt.Errorf("a value was cut short: %q", message)
 		}
-		partition, number, micros, err := parseValue(message[i : i+size])
+		stream, number, micros, err := parseValue(message[i : i+size])
 		if err != nil {
 			return taken, err
 		}
-		if partition >= len(c.next) {
-			return taken, fmt.Errorf("a record of partition %d", partition)
+		if stream >= len(c.next) {
+			return taken, fmt.Errorf("a record of stream %d", stream)
 		}
-		c.count(partition, int64(number))
+		c.count(stream, number)
 		if micros >= c.fleet.since.Load() {
 			c.latency.add(now - micros)
 		}
@@ -192,13 +173,27 @@ func (c *client) takeValues(message []byte, now int64) (taken int64, err error) 
 	}
 }
 
-func (c *client) count(partition int, number int64) {
-	switch next := c.next[partition]; {
+func (c *client) count(stream int, number int64) {
+	switch next := c.next[stream]; {
 	case number < next:
 		c.repeated++
 		return
 	case number > next:
 		c.lost += number - next
 	}
-	c.next[partition] = number + 1
+	c.next[stream] = number + 1
+}
+
+// judge looks at a client that was closed, given how many values each stream has.
+func (c *client) judge(written []int64) (v verdict) {
+	v.Repeated, v.Lost = c.repeated, c.lost
+	for _, t := range c.topics {
+		for s := t * c.fleet.load.partitions; s < (t+1)*c.fleet.load.partitions; s++ {
+			v.Lost += max(0, written[s]-c.next[s]) // what is missing at the end leaves no gap
+		}
+	}
+	if !errors.Is(c.err, os.ErrDeadlineExceeded) {
+		v.Ended, v.Why = 1, c.err.Error()
+	}
+	return v
 }

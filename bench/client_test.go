@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bytes"
+	"compress/flate"
+	"io"
 	"net"
 	"strings"
 	"testing"
@@ -9,21 +12,40 @@ import (
 
 // serverFrame frames what a server sends.
 func serverFrame(op byte, payload string) []byte {
-	f := clientFrame(op, []byte(payload))
+	f := appendClientFrame(nil, op, []byte(payload))
 	head := len(f) - len(payload) - 4
 	f[1] &^= 0x80
 	return append(f[:head:head], payload...)
 }
 
-// hear has a client hear what a server writes in pieces of a size, and judges it.
-func hear(t *testing.T, piece, each int, frames ...[]byte) (*fleet, verdict) {
+// compressedFrame is a text frame as permessage-deflate makes it.
+func compressedFrame(t *testing.T, payload string) []byte {
 	t.Helper()
-	f := newFleet(&options{partitions: 2, size: 40})
+	var b bytes.Buffer
+	w, err := flate.NewWriter(&b, flate.BestSpeed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(w, payload); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	f := serverFrame(opText, strings.TrimSuffix(b.String(), "\x00\x00\xff\xff"))
+	f[0] |= compressed
+	return f
+}
+
+// hear has a client hear what a server writes in pieces of a size, and judges it.
+func hear(t *testing.T, piece int, written []int64, frames ...[]byte) (*fleet, verdict) {
+	t.Helper()
+	f := newFleet(load{topics: 1, partitions: 2, size: 40})
 	f.since.Store(0)
 	here, there := net.Pipe()
-	c := &client{fleet: f, conn: here, buf: make([]byte, readSize), next: make([]int64, 2)}
+	c := &client{fleet: f, conn: here, topics: []int{0}, buf: make([]byte, 64), next: make([]int64, 2), done: make(chan struct{})}
 	f.clients = append(f.clients, c)
-	f.readers.Go(c.read)
+	go c.read()
 	for _, frame := range frames {
 		for len(frame) > 0 {
 			n := min(piece, len(frame))
@@ -34,34 +56,42 @@ func hear(t *testing.T, piece, each int, frames ...[]byte) (*fleet, verdict) {
 		}
 	}
 	f.close()
-	return f, f.judge(each)
+	return f, f.judge(written)
 }
 
-func message(partition, number int) string {
-	return `{"message":"` + string(newValue(40, partition, number, time.Now().UnixMicro()-5000)) + `"}`
+func message(stream, number int) string {
+	return `{"message":"` + string(newValue(40, stream, number, time.Now().UnixMicro()-5000)) + `"}`
 }
 
 func TestWhatGoesWrongIsCounted(t *testing.T) {
 	text := func(messages ...string) []byte { return serverFrame(opText, strings.Join(messages, "\n")) }
+	deflated := func(messages ...string) []byte { return compressedFrame(t, strings.Join(messages, "\n")) }
 	for _, test := range []struct {
-		name   string
-		each   int
-		frames [][]byte
-		want   verdict
+		name    string
+		written []int64
+		frames  [][]byte
+		want    verdict
 	}{
-		{"nothing", 4, [][]byte{text(message(0, 0)), text(message(1, 0), message(0, 1)), text(message(1, 1))}, verdict{}},
-		{"a gap", 3, [][]byte{text(message(0, 0)), text(message(0, 2))}, verdict{Lost: 1}},
-		{"the end", 3, [][]byte{text(message(0, 0)), text(message(0, 1))}, verdict{Lost: 1}},
-		{"twice", 2, [][]byte{text(message(0, 0)), text(message(0, 0)), text(message(0, 1))}, verdict{Repeated: 1}},
-		{"order", 3, [][]byte{text(message(0, 0)), text(message(0, 2)), text(message(0, 1))}, verdict{Lost: 1, Repeated: 1}},
+		{"nothing", []int64{2, 2}, [][]byte{text(message(0, 0)), text(message(1, 0), message(0, 1)), text(message(1, 1))}, verdict{}},
+		{"a gap", []int64{3, 0}, [][]byte{text(message(0, 0)), text(message(0, 2))}, verdict{Lost: 1}},
+		{"the end", []int64{3, 0}, [][]byte{text(message(0, 0)), text(message(0, 1))}, verdict{Lost: 1}},
+		{"a partition", []int64{1, 2}, [][]byte{text(message(0, 0))}, verdict{Lost: 2}},
+		{"twice", []int64{2, 0}, [][]byte{text(message(0, 0)), text(message(0, 0)), text(message(0, 1))}, verdict{Repeated: 1}},
+		{"order", []int64{3, 0}, [][]byte{text(message(0, 0)), text(message(0, 2)), text(message(0, 1))}, verdict{Lost: 1, Repeated: 1}},
+		{"nothing, compressed", []int64{2, 1}, [][]byte{deflated(message(0, 0), message(0, 1)), deflated(message(1, 0))}, verdict{}},
+		{"a gap, compressed", []int64{3, 0}, [][]byte{deflated(message(0, 0)), deflated(message(0, 2))}, verdict{Lost: 1}},
 		{
-			"closed", 1,
+			"closed", []int64{1, 0},
 			[][]byte{text(message(0, 0)), serverFrame(opClose, "\x0f\xa0fell behind")},
 			verdict{Ended: 1, Why: "closed with 4000 fell behind"},
 		},
+		{
+			"a pong that nobody asked for", []int64{0, 0}, [][]byte{serverFrame(opPong, "")},
+			verdict{Ended: 1, Why: "a pong too many"},
+		},
 	} {
 		for _, piece := range []int{1, 7, 1000} {
-			if _, got := hear(t, piece, test.each, test.frames...); got != test.want {
+			if _, got := hear(t, piece, test.written, test.frames...); got != test.want {
 				t.Errorf("%s, in pieces of %d: %+v, want %+v", test.name, piece, got, test.want)
 			}
 		}
@@ -69,7 +99,7 @@ func TestWhatGoesWrongIsCounted(t *testing.T) {
 }
 
 func TestLatency(t *testing.T) {
-	f, _ := hear(t, 1000, 1, serverFrame(opText, message(0, 0)))
+	f, _ := hear(t, 1000, []int64{1, 0}, serverFrame(opText, message(0, 0)))
 	if got := f.latency().millis(.5); got < 4.8 || got > 5000 {
 		t.Errorf("%v ms, want 5 at least", got)
 	}
@@ -91,14 +121,5 @@ func TestHistogram(t *testing.T) {
 		if got := all.millis(share); got < want*0.95 || got > want*1.05 {
 			t.Errorf("the share %v is up to %v ms, want %v", share, got, want)
 		}
-	}
-}
-
-func TestFloodsThatAreTooLargeAreRefused(t *testing.T) {
-	if _, err := parseOptions([]string{"-records", "1000000"}); err == nil || !strings.Contains(err.Error(), "does not stay within") {
-		t.Errorf("got %v", err)
-	}
-	if _, err := parseOptions(nil); err != nil {
-		t.Error(err)
 	}
 }

@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,46 +15,43 @@ const (
 	patience = 20 * time.Second
 )
 
-// endpoint is where and how a target is spoken to.
-type endpoint struct {
-	addr, path, subprotocol string
-	hello, welcome          string // a first message, and what its answer contains
-}
-
 // fleet is all subscribers of one run.
 type fleet struct {
-	partitions, valueSize int
-	since                 atomic.Int64 // latencies count of values written from then on
-
-	clients []*client
-	readers sync.WaitGroup
+	load     load
+	since    atomic.Int64 // latencies count of values written from then on, in microseconds since 1970
+	inflater *inflater
+	pongs    int // that each client may get
+	clients  []*client
 }
 
-func newFleet(o *options) *fleet {
-	f := &fleet{partitions: o.partitions, valueSize: o.size}
+func newFleet(l load) *fleet {
+	f := &fleet{load: l, inflater: newInflater()}
 	f.since.Store(math.MaxInt64)
 	return f
 }
 
-// grow connects n more clients.
-func (f *fleet) grow(e endpoint, n int) error {
+// grow connects n more clients. Which topics the one with some number follows,
+// and where it finds them, where tells.
+func (f *fleet) grow(n int, where func(number int) (endpoint, []int)) error {
 	var (
 		wg    sync.WaitGroup
 		mu    sync.Mutex
 		first error
-		left  atomic.Int64
+		taken atomic.Int64
 	)
-	left.Store(int64(n))
+	taken.Store(int64(len(f.clients)))
+	end := int64(len(f.clients) + n)
 	for range min(dialers, n) {
 		wg.Go(func() {
-			for left.Add(-1) >= 0 {
-				c, err := f.dial(e)
+			for number := taken.Add(1) - 1; number < end; number = taken.Add(1) - 1 {
+				e, topics := where(int(number))
+				c, _, err := f.dial(e, topics)
 				mu.Lock()
 				if err != nil && first == nil {
 					first = err
 				} else if err == nil {
 					f.clients = append(f.clients, c)
-					f.readers.Go(c.read)
+					go c.read()
 				}
 				stop := first != nil
 				mu.Unlock()
@@ -81,19 +76,37 @@ func (f *fleet) received() (n int64) {
 	return n
 }
 
-// await waits until each client has got so many values.
-func (f *fleet) await(ctx context.Context, each int) error {
-	want := int64(each) * int64(len(f.clients))
+// wanted counts the deliveries of what was written.
+func (f *fleet) wanted(written []int64) (n int64) {
+	topics := make([]int64, f.load.topics)
+	for stream, n := range written {
+		topics[stream/f.load.partitions] += n
+	}
+	for _, c := range f.clients {
+		for _, t := range c.topics {
+			n += topics[t]
+		}
+	}
+	return n
+}
+
+// await waits until all clients have got so many values together.
+func (f *fleet) await(ctx context.Context, want int64) error {
+	return awaitCount(ctx, want, "deliveries came", func() (int64, error) { return f.received(), nil })
+}
+
+// awaitCount waits for a number that grows.
+func awaitCount(ctx context.Context, want int64, what string, count func() (int64, error)) error {
 	last, since := int64(-1), time.Now()
 	for ctx.Err() == nil {
-		got := f.received()
-		if got >= want {
-			return nil
+		got, err := count()
+		if err != nil || got >= want {
+			return err
 		}
 		if got != last {
 			last, since = got, time.Now()
 		} else if time.Since(since) > patience {
-			return fmt.Errorf("%d of %d deliveries came, and none for %v", got, want, patience)
+			return fmt.Errorf("%d of %d %s, and none for %v", got, want, what, patience)
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
@@ -105,39 +118,18 @@ func (f *fleet) close() {
 	for _, c := range f.clients {
 		_ = c.conn.SetReadDeadline(time.Now())
 	}
-	f.readers.Wait()
 	for _, c := range f.clients {
-		_ = c.conn.Close()
+		c.close()
 	}
 }
 
-// verdict is what went wrong. The fleet must have been closed.
-type verdict struct {
-	Lost     int64  `json:"lost"`
-	Repeated int64  `json:"repeated_or_out_of_order"`
-	Ended    int    `json:"sessions_ended"`
-	Why      string `json:"why,omitempty"`
-}
-
-// judge looks at all clients, each of which should have got so many values.
-func (f *fleet) judge(each int) (v verdict) {
+// judge looks at all clients, given how many values each stream has. The fleet
+// must have been closed.
+func (f *fleet) judge(written []int64) (v verdict) {
 	for _, c := range f.clients {
-		v.Repeated += c.repeated
-		// What is missing at the end leaves no gap.
-		v.Lost += max(c.lost, int64(each)-c.received.Load()+c.repeated)
-		if !errors.Is(c.err, os.ErrDeadlineExceeded) {
-			v.Ended++
-			v.Why = c.err.Error()
-		}
+		v.add(c.judge(written))
 	}
 	return v
-}
-
-func (v verdict) err() error {
-	if v.Lost == 0 && v.Repeated == 0 && v.Ended == 0 {
-		return nil
-	}
-	return fmt.Errorf("%d deliveries were lost, %d repeated or out of order, %d sessions ended %s", v.Lost, v.Repeated, v.Ended, v.Why)
 }
 
 // latency merges what the clients saw.
@@ -147,4 +139,28 @@ func (f *fleet) latency() *total {
 		t.add(&c.latency)
 	}
 	return t
+}
+
+// verdict is what went wrong.
+type verdict struct {
+	Lost     int64  `json:"lost"`
+	Repeated int64  `json:"repeated_or_out_of_order"`
+	Ended    int    `json:"sessions_ended"`
+	Why      string `json:"why,omitempty"`
+}
+
+func (v *verdict) add(other verdict) {
+	v.Lost += other.Lost
+	v.Repeated += other.Repeated
+	v.Ended += other.Ended
+	if other.Why != "" {
+		v.Why = other.Why
+	}
+}
+
+func (v verdict) err() error {
+	if v.Lost == 0 && v.Repeated == 0 && v.Ended == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d records were lost, %d repeated or out of order, %d sessions ended %s", v.Lost, v.Repeated, v.Ended, v.Why)
 }

@@ -11,7 +11,7 @@ import (
 )
 
 func main() {
-	o, err := parseOptions(os.Args[1:])
+	o, err := parseOptions(os.Args[1:], os.Stderr)
 	if errors.Is(err, flag.ErrHelp) {
 		return
 	}
@@ -28,6 +28,9 @@ func main() {
 func bench(o *options) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if err := allowFiles(max(o.mostSessions(), o.publishers)); err != nil {
+		return err
+	}
 	dir, err := os.MkdirTemp("", "bench-")
 	if err != nil {
 		return err
@@ -65,21 +68,26 @@ func buildAll(ctx context.Context, o *options, dir string) (map[string]string, e
 // measureAll has the targets take turns. A run that fails is reported and is in
 // no median.
 func measureAll(ctx context.Context, k kafka, o *options, binaries map[string]string) (runs []result, err error) {
-	for _, scenario := range o.scenarios {
-		for round := range o.rounds {
-			for _, target := range o.targets {
-				if ctx.Err() != nil {
-					return runs, errors.Join(err, ctx.Err())
+	for _, name := range o.scenarios {
+		s := scenarioNamed(name)
+		for _, l := range s.cases(o) {
+			for round := range o.rounds {
+				for _, target := range s.columns(o, l) {
+					if ctx.Err() != nil {
+						return runs, errors.Join(err, ctx.Err())
+					}
+					what := fmt.Sprintf("%s, %s, %s, round %d", name, l.name, target, round+1)
+					res, errRun := measure(ctx, k, o, s, l, targetNamed(target), binaries[target])
+					if res.Round = round + 1; errRun != nil {
+						res.Error = errRun.Error()
+						errRun = fmt.Errorf("%s: %w", what, errRun)
+						err = errors.Join(err, errRun)
+						fmt.Fprintln(os.Stderr, errRun)
+					} else {
+						fmt.Fprintf(os.Stderr, "%s: nothing lost, repeated or out of order\n", what)
+					}
+					runs = append(runs, res)
 				}
-				res, errRun := measure(ctx, k, o, scenarioNamed(scenario), targetNamed(target), binaries[target])
-				if errRun != nil {
-					err = errors.Join(err, errRun)
-					fmt.Fprintln(os.Stderr, errRun)
-					continue
-				}
-				res.Round = round + 1
-				runs = append(runs, res)
-				fmt.Fprintf(os.Stderr, "%s, round %d, %s: nothing lost, repeated or out of order\n", scenario, round+1, target)
 			}
 		}
 	}

@@ -15,11 +15,14 @@ const stopTime = 20 * time.Second
 
 // process is a target that runs.
 type process struct {
-	cmd      *exec.Cmd
-	exited   chan struct{}
-	logFile  string
-	debug    string // where its profiles are
-	endpoint endpoint
+	cmd     *exec.Cmd
+	exited  chan struct{}
+	logFile string
+	debug   string // where its profiles are
+	// subscribe is the way to it for a subscriber, and reach makes that of any
+	// endpoint of the target.
+	subscribe func(topics []string) endpoint
+	reach     func(endpoint) endpoint
 }
 
 func startProcess(cmd *exec.Cmd, logFile string) (*process, error) {

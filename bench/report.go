@@ -2,13 +2,9 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
-	"io"
 	"os"
 	"runtime"
 	"slices"
-	"strconv"
-	"text/tabwriter"
 	"time"
 )
 
@@ -18,12 +14,13 @@ type report struct {
 	Machine map[string]any `json:"machine"`
 	Options map[string]any `json:"options"`
 	Medians []summary      `json:"medians"`
-	Runs    []result       `json:"runs"`
+	Runs    []result       `json:"runs"` // those that failed, too
 }
 
 // summary is a figure over the rounds.
 type summary struct {
 	Scenario string  `json:"scenario"`
+	Case     string  `json:"case"`
 	Target   string  `json:"target"`
 	Metric   string  `json:"metric"`
 	Median   float64 `json:"median"`
@@ -37,19 +34,19 @@ func newReport(o *options, k kafka, runs []result) *report {
 		Time:    time.Now().UTC(),
 		Machine: map[string]any{"os": runtime.GOOS, "arch": runtime.GOARCH, "cpus": runtime.NumCPU(), "go": runtime.Version(), "kafka": k.version},
 		Options: map[string]any{
-			"rounds": o.rounds, "subscribers": o.subscribers, "partitions": o.partitions, "size": o.size, "records": o.records,
+			"targets": o.targets, "scenarios": o.scenarios, "transports": o.transports,
+			"rounds": o.rounds, "subscribers": o.sizes, "partitions": o.partitions, "size": o.size, "records": o.records,
 			"rate": o.rate, "duration": o.duration.String(), "warm_up": o.warmUp, "settle": o.settle.String(), "buffer_mib": bufferMiB,
+			"publishers": o.publishers, "published": o.published, "acks": o.acks, "consumed": o.consumed, "samples": o.samples,
 		},
 		Runs: runs,
 	}
-	for _, scenario := range o.scenarios {
-		for _, m := range scenarioNamed(scenario).metrics {
-			for _, target := range o.targets {
-				if s, ok := r.summarize(scenario, target, m.key); ok {
-					if floor, ok := r.summarize(scenario, "floor", m.key); ok && floor.Median != 0 {
-						s.Ratio = s.Median / floor.Median
-					}
-					r.Medians = append(r.Medians, s)
+	for _, name := range o.scenarios {
+		s := scenarioNamed(name)
+		for _, l := range s.cases(o) {
+			for _, m := range s.metrics {
+				for _, target := range s.columns(o, l) {
+					r.summarize(summary{Scenario: name, Case: l.name, Target: target, Metric: m.key})
 				}
 			}
 		}
@@ -57,27 +54,42 @@ func newReport(o *options, k kafka, runs []result) *report {
 	return r
 }
 
-func (r *report) summarize(scenario, target, metric string) (summary, bool) {
-	var values []float64
+// summarize adds the median of a figure, if there is one.
+func (r *report) summarize(s summary) {
+	values := r.values(s)
+	if len(values) == 0 {
+		return
+	}
+	s.Median, s.Min, s.Max = median(values), values[0], values[len(values)-1]
+	floor := s
+	floor.Target = "floor"
+	if values := r.values(floor); len(values) > 0 && median(values) != 0 {
+		s.Ratio = s.Median / median(values)
+	}
+	r.Medians = append(r.Medians, s)
+}
+
+// values are a figure's in all rounds that did not fail, in order of size.
+func (r *report) values(of summary) (values []float64) {
 	for _, run := range r.Runs {
-		if v, ok := run.Figures[metric]; ok && run.Scenario == scenario && run.Target == target {
+		v, ok := run.Figures[of.Metric]
+		if ok && run.Error == "" && run.Scenario == of.Scenario && run.Case == of.Case && run.Target == of.Target {
 			values = append(values, v)
 		}
 	}
-	if len(values) == 0 {
-		return summary{}, false
-	}
 	slices.Sort(values)
-	n := len(values)
-	return summary{
-		Scenario: scenario, Target: target, Metric: metric,
-		Median: (values[(n-1)/2] + values[n/2]) / 2, Min: values[0], Max: values[n-1],
-	}, true
+	return values
 }
 
-func (r *report) find(scenario, target, metric string) (summary, bool) {
+func median(sorted []float64) float64 {
+	n := len(sorted)
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+}
+
+// find returns a median.
+func (r *report) find(scenario, loadName, target, metric string) (summary, bool) {
 	i := slices.IndexFunc(r.Medians, func(s summary) bool {
-		return s.Scenario == scenario && s.Target == target && s.Metric == metric
+		return s.Scenario == scenario && s.Case == loadName && s.Target == target && s.Metric == metric
 	})
 	if i < 0 {
 		return summary{}, false
@@ -85,38 +97,11 @@ func (r *report) find(scenario, target, metric string) (summary, bool) {
 	return r.Medians[i], true
 }
 
-// print writes a table for each scenario.
-func (r *report) print(out io.Writer, o *options) {
-	for _, name := range o.scenarios {
-		s := scenarioNamed(name)
-		fmt.Fprintf(out, "\n%s: %s. Medians of %d rounds (lowest–highest), × is the ratio to the floor.\n", name, s.about(o), o.rounds)
-		w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-		for _, target := range o.targets {
-			fmt.Fprintf(w, "\t%s", target)
-		}
-		fmt.Fprintln(w)
-		for _, m := range s.metrics {
-			fmt.Fprint(w, m.title)
-			for _, target := range o.targets {
-				fmt.Fprintf(w, "\t%s", r.cell(name, target, m))
-			}
-			fmt.Fprintln(w)
-		}
-		_ = w.Flush()
-	}
-}
-
-func (r *report) cell(scenario, target string, m metric) string {
-	s, ok := r.find(scenario, target, m.key)
-	if !ok {
-		return "-"
-	}
-	number := func(v float64) string { return strconv.FormatFloat(v, 'f', m.decimals, 64) }
-	cell := fmt.Sprintf("%s (%s–%s)", number(s.Median), number(s.Min), number(s.Max))
-	if target != "floor" && s.Ratio != 0 {
-		cell += fmt.Sprintf(" ×%.2f", s.Ratio)
-	}
-	return cell
+// measured tells whether there is any figure of a target in a case.
+func (r *report) measured(scenario, loadName, target string) bool {
+	return slices.ContainsFunc(r.Medians, func(s summary) bool {
+		return s.Scenario == scenario && s.Case == loadName && s.Target == target
+	})
 }
 
 // save writes the report as JSON.

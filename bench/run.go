@@ -8,66 +8,100 @@ import (
 	"time"
 )
 
-// run is one target in one round of one scenario.
+// run is one target in one round of one case of a scenario.
 type run struct {
 	o       *options
+	load    load
 	kafka   kafka
+	target  target
+	proxy   *proxy // nil but in scenarios that count requests
 	process *process
 	fleet   *fleet
 	writer  *writer
 	figures figures
+	verdict verdict // on others than the fleet
 }
 
 // result is what a run measured and what went wrong in it.
 type result struct {
 	Scenario string  `json:"scenario"`
+	Case     string  `json:"case"`
 	Target   string  `json:"target"`
 	Round    int     `json:"round"`
-	Figures  figures `json:"figures"`
+	Figures  figures `json:"figures,omitempty"`
 	Verdict  verdict `json:"verdict"`
+	Error    string  `json:"error,omitempty"` // then the figures are in no median
 }
 
 // figures are numbers by the keys of a scenario's metrics.
 type figures map[string]float64
 
 // measure starts a target for one run of a scenario.
-func measure(ctx context.Context, k kafka, o *options, s scenario, t target, binary string) (res result, err error) {
-	res = result{Scenario: s.name, Target: t.name}
+func measure(ctx context.Context, k kafka, o *options, s scenario, l load, t target, binary string) (res result, err error) {
+	res = result{Scenario: s.name, Case: l.name, Target: t.name}
 	dir, err := os.MkdirTemp("", "bench-")
 	if err != nil {
 		return res, err
 	}
 	defer os.RemoveAll(dir)
-	topic := topicName(s.name, t.name)
-	w, err := newWriter(ctx, k.addr, topic, o)
-	if err != nil {
-		return res, fmt.Errorf("making the topic: %w", err)
-	}
-	defer func() { err = errors.Join(err, w.close(context.WithoutCancel(ctx))) }()
-	p, err := t.start(ctx, binary, dir, k.addr, topic)
+	w, err := newWriter(ctx, k.addr, topicName(s.name, t.name), l)
 	if err != nil {
 		return res, err
 	}
-	defer p.stop()
-	f := newFleet(o)
-	r := &run{o: o, kafka: k, process: p, fleet: f, writer: w, figures: figures{}}
-	err = s.run(ctx, r)
-	f.close()
-	if latency := f.latency(); latency.n > 0 {
+	defer func() { err = errors.Join(err, w.close(context.WithoutCancel(ctx))) }()
+	r := &run{o: o, load: l, kafka: k, target: t, fleet: newFleet(l), writer: w, figures: figures{}}
+	start := launch{binary: binary, dir: dir, brokers: k.addr, transport: l.transport}
+	if s.counts {
+		if r.proxy, err = startProxy(k.addr); err != nil {
+			return res, err
+		}
+		defer r.proxy.close()
+		start.brokers = r.proxy.addr()
+	}
+	if !s.publishes {
+		start.topic = w.topics[0]
+	}
+	if r.process, err = t.start(ctx, start); err != nil {
+		return res, err
+	}
+	defer r.process.stop()
+	errRun := s.run(ctx, r)
+	r.fleet.close()
+	if latency := r.fleet.latency(); latency.n > 0 {
 		r.figures["p50_ms"], r.figures["p99_ms"], r.figures["p999_ms"] = latency.millis(.5), latency.millis(.99), latency.millis(.999)
 	}
-	res.Figures, res.Verdict = r.figures, f.judge(w.written)
-	if err = errors.Join(err, res.Verdict.err()); err != nil {
-		return res, fmt.Errorf("%s of %s: %w\n%s", s.name, t.name, err, p.log())
+	res.Figures, res.Verdict = r.figures, r.verdict
+	res.Verdict.add(r.fleet.judge(w.written))
+	switch {
+	case errRun == nil:
+		err = res.Verdict.err()
+	case res.Verdict.Ended > 0:
+		err = fmt.Errorf("%w; a session ended: %s", errRun, res.Verdict.Why)
+	default: // what is missing then says nothing
+		err = errRun
 	}
-	return res, nil
+	if err != nil {
+		err = fmt.Errorf("%w\n%s", err, r.process.log())
+	}
+	return res, err
 }
 
-// connect connects all subscribers.
-func (r *run) connect() error {
+// where is the way to the target for a subscriber, and what it subscribes to: as
+// many topics as the load says, spread over all that there are.
+func (r *run) where(number int) (endpoint, []int) {
+	topics, names := make([]int, 0, r.load.follow), make([]string, 0, r.load.follow)
+	for i := range r.load.follow {
+		topic := (number*r.load.follow + i) % r.load.topics
+		topics, names = append(topics, topic), append(names, r.writer.topics[topic])
+	}
+	return r.process.subscribe(names), topics
+}
+
+// connect connects subscribers until there are n.
+func (r *run) connect(n int) error {
 	start := time.Now()
-	n := r.o.subscribers - len(r.fleet.clients)
-	if err := r.fleet.grow(r.process.endpoint, n); err != nil {
+	n -= len(r.fleet.clients)
+	if err := r.fleet.grow(n, r.where); err != nil {
 		return err
 	}
 	r.figures["connects_per_s"] = float64(n) / time.Since(start).Seconds()
@@ -76,10 +110,10 @@ func (r *run) connect() error {
 
 // warmUp has the first records go all the way.
 func (r *run) warmUp(ctx context.Context) error {
-	if err := r.writer.paced(ctx, r.o.warmUp, 100); err != nil {
+	if err := r.writer.paced(ctx, max(r.o.warmUp, r.load.streams()), max(100, r.load.streams())); err != nil {
 		return err
 	}
-	return r.fleet.await(ctx, r.writer.written)
+	return r.fleet.await(ctx, r.fleet.wanted(r.writer.written))
 }
 
 // usage is what the processes have used at some time.
@@ -89,53 +123,49 @@ type usage struct {
 	mallocs                   int64
 }
 
-func (r *run) usage(ctx context.Context, before bool) (u usage, err error) {
-	var s runtimeStats
-	if before { // a collection is no part of what is measured
-		if s, err = r.process.inspect(ctx); err != nil {
-			return u, err
-		}
+// before reads what was used before something is measured. A collection of
+// garbage is no part of that.
+func (r *run) before(ctx context.Context) (u usage, err error) {
+	s, err := r.process.inspect(ctx)
+	if err != nil {
+		return u, err
 	}
+	err = r.read(&u)
+	u.mallocs = s.mallocs
+	return u, err
+}
+
+// since tells what was used since then, and what the gateway holds now.
+func (r *run) since(ctx context.Context, before usage) (used usage, took time.Duration, err error) {
+	var now usage
+	if err := r.read(&now); err != nil {
+		return used, 0, err
+	}
+	bytes, err := rss(r.process.pid())
+	if err != nil {
+		return used, 0, err
+	}
+	s, err := r.process.inspect(ctx)
+	if err != nil {
+		return used, 0, err
+	}
+	r.figures["rss_mib"], r.figures["goroutines"] = float64(bytes)/(1<<20), float64(s.goroutines)
+	used = usage{
+		gateway: now.gateway - before.gateway, generator: now.generator - before.generator, kafka: now.kafka - before.kafka,
+		mallocs: s.mallocs - before.mallocs,
+	}
+	return used, now.at.Sub(before.at), nil
+}
+
+func (r *run) read(u *usage) (err error) {
 	u.at = time.Now()
 	for pid, d := range map[int]*time.Duration{r.process.pid(): &u.gateway, os.Getpid(): &u.generator, r.kafka.pid: &u.kafka} {
 		var errCPU error
 		*d, errCPU = cpu(pid)
 		err = errors.Join(err, errCPU)
 	}
-	if !before {
-		bytes, errRSS := rss(r.process.pid())
-		r.figures["rss_mib"] = float64(bytes) / (1 << 20)
-		s, err = r.process.inspect(ctx)
-		err = errors.Join(err, errRSS)
-		r.figures["goroutines"] = float64(s.goroutines)
-	}
-	u.mallocs = s.mallocs
-	return u, err
+	return err
 }
 
-// deliver measures what it takes until all that is written has arrived.
-func (r *run) deliver(ctx context.Context, write func() error) error {
-	before, err := r.usage(ctx, true)
-	if err != nil {
-		return err
-	}
-	first := r.writer.written
-	r.fleet.since.Store(time.Now().UnixMicro())
-	if err := write(); err != nil {
-		return err
-	}
-	if err := r.fleet.await(ctx, r.writer.written); err != nil {
-		return err
-	}
-	after, err := r.usage(ctx, false)
-	if err != nil {
-		return err
-	}
-	n := float64(r.writer.written-first) * float64(len(r.fleet.clients))
-	r.figures["deliveries_per_s"] = n / after.at.Sub(before.at).Seconds()
-	r.figures["cpu_us_per_delivery"] = float64((after.gateway - before.gateway).Nanoseconds()) / 1000 / n
-	r.figures["generator_cpu_us"] = float64((after.generator - before.generator).Nanoseconds()) / 1000 / n
-	r.figures["kafka_cpu_us_per_record"] = float64((after.kafka - before.kafka).Nanoseconds()) / 1000 / float64(r.writer.written-first)
-	r.figures["allocs_per_delivery"] = float64(after.mallocs-before.mallocs) / n
-	return nil
-}
+// micros is CPU time for each of n, in microseconds.
+func micros(d time.Duration, n float64) float64 { return float64(d.Nanoseconds()) / 1000 / n }

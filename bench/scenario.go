@@ -3,70 +3,203 @@ package main
 import (
 	"context"
 	"fmt"
-	"time"
+	"slices"
 )
 
 // scenario is a way to use a gateway.
 type scenario struct {
-	name    string
-	about   func(*options) string
+	name  string
+	about func(*options) string
+	note  string // what else a reader should know
+	// of are the targets that it is for. Others are left out.
+	of func(target) bool
+	// cases are its loads. Each is a table of its own, with a column for each
+	// target; or, if they are lines, a line of the one table of the product.
+	cases func(*options) []load
+	lines bool
+	// publishes tells that clients write and nobody reads; counts, that the
+	// target's requests to Kafka are counted.
+	publishes, counts bool
+
 	run     func(context.Context, *run) error
 	metrics []metric
 }
 
-// metric is a line of a table.
+// metric is a line of a table, or a column where cases are lines.
 type metric struct {
 	key, title string
 	decimals   int
+	goals      []goal
 }
 
 // delivering are the metrics of what is delivered.
 var delivering = []metric{
-	{"deliveries_per_s", "deliveries/s", 0},
-	{"cpu_us_per_delivery", "CPU-µs/delivery", 3},
-	{"p50_ms", "latency p50 (ms)", 2},
-	{"p99_ms", "latency p99 (ms)", 2},
-	{"p999_ms", "latency p99.9 (ms)", 2},
-	{"allocs_per_delivery", "allocations/delivery", 4},
-	{"rss_mib", "RSS (MiB)", 1},
-	{"goroutines", "goroutines", 0},
-	{"connects_per_s", "connects/s", 0},
-	{"kafka_cpu_us_per_record", "Kafka's CPU-µs/record", 1},
-	{"generator_cpu_us", "generator's CPU-µs/delivery", 3},
+	{key: "deliveries_per_s", title: "deliveries/s"},
+	{key: "cpu_us_per_delivery", title: "CPU-µs/delivery", decimals: 3},
+	{key: "p50_ms", title: "latency p50 (ms)", decimals: 2},
+	{key: "p99_ms", title: "latency p99 (ms)", decimals: 2},
+	{key: "p999_ms", title: "latency p99.9 (ms)", decimals: 2},
+	{key: "allocs_per_delivery", title: "allocations/delivery", decimals: 4},
+	{key: "rss_mib", title: "RSS (MiB)", decimals: 1},
+	{key: "goroutines", title: "goroutines"},
+	{key: "connects_per_s", title: "connects/s"},
+	kafkaCPU,
+	{key: "generator_cpu_us", title: "generator's CPU-µs/delivery", decimals: 3},
 }
+
+var kafkaCPU = metric{key: "kafka_cpu_us_per_record", title: "Kafka's CPU-µs/record", decimals: 1}
 
 var scenarios = []scenario{
 	{
 		name: "flood",
 		about: func(o *options) string {
-			return fmt.Sprintf("%d records of %d bytes, written at once, to each of %d; at most %.0f MiB of the product's buffer of %d",
-				o.records, o.size, o.subscribers, float64(o.floodBytes())/(1<<20), bufferMiB)
+			return fmt.Sprintf("%d records of %d bytes, written at once, to each session; at most %.0f MiB of the product's buffer of %d",
+				o.records, o.size, float64(floodBytes(o.records+o.warmUp, o.size))/(1<<20), bufferMiB)
 		},
+		note:    queueNote,
+		of:      anyTarget,
+		cases:   overTransports(),
 		run:     flood,
 		metrics: delivering,
 	},
 	{
 		name: "steady",
 		about: func(o *options) string {
-			return fmt.Sprintf("%d records a second of %d bytes, for %v, to each of %d", o.rate, o.size, o.duration, o.subscribers)
+			return fmt.Sprintf("%d records a second of %d bytes, for %v, to each session", o.rate, o.size, o.duration)
 		},
+		note:    queueNote,
+		of:      anyTarget,
+		cases:   overTransports(),
 		run:     steady,
 		metrics: delivering,
 	},
 	{
 		name: "idle",
 		about: func(o *options) string {
-			return fmt.Sprintf("%d sessions that nothing was sent to, after %v; then %d records to each", o.subscribers, o.settle, o.warmUp)
+			return fmt.Sprintf("sessions that nothing was sent to, after %v; then %d records to each", o.settle, o.warmUp)
 		},
-		run: idle,
+		of:    anyTarget,
+		cases: overTransports(deflate),
+		run:   idle,
 		metrics: []metric{
-			{"session_kib", "RSS/session (KiB)", 2},
-			{"session_returned_kib", "... without what the heap could return", 2},
-			{"session_after_kib", "... after traffic", 2},
-			{"goroutines_per_session", "goroutines/session", 3},
-			{"connects_per_s", "connects/s", 0},
+			{key: "session_kib", title: "RSS/session (KiB)", decimals: 2, goals: []goal{{only: plain, most: 9}}},
+			{key: "session_returned_kib", title: "... without what the heap could return", decimals: 2, goals: []goal{{only: plain, most: 5}}},
+			{key: "session_after_kib", title: "... after traffic", decimals: 2},
+			{key: "goroutines_per_session", title: "goroutines/session", decimals: 3},
+			{key: "connects_per_s", title: "connects/s"},
 		},
 	},
+	{
+		name: "consume",
+		about: func(o *options) string {
+			return fmt.Sprintf("%d records of %d bytes, in floods of %d, to one session", o.consumed, o.size, o.records)
+		},
+		of:    anyTarget,
+		cases: alone,
+		run:   consume,
+		metrics: []metric{
+			{key: "records_per_s", title: "records/s"},
+			{key: "cpu_us_per_record", title: "CPU-µs/record", decimals: 3},
+			{key: "allocs_per_delivery", title: "allocations/record", decimals: 4},
+			kafkaCPU,
+			{key: "generator_cpu_us", title: "generator's CPU-µs/record", decimals: 3},
+		},
+	},
+	{
+		name: "publish",
+		about: func(o *options) string {
+			return fmt.Sprintf("%d records of %d bytes, with keys, from %d sessions at once, until Kafka has acknowledged all; then %d acknowledgements of each, one record at a time",
+				o.published/o.publishers*o.publishers, o.size, o.publishers, o.acks)
+		},
+		of:        func(t target) bool { return t.publish != nil },
+		cases:     once,
+		publishes: true,
+		run:       publish,
+		metrics: []metric{
+			{key: "records_per_s", title: "records/s", goals: []goal{{ratio: true, least: 1}}},
+			{key: "cpu_us_per_record", title: "CPU-µs/record", decimals: 3, goals: []goal{{ratio: true, most: 1.2}}},
+			{key: "allocs_per_record", title: "allocations/record", decimals: 3},
+			{key: "ack_alone_p50_ms", title: "acknowledged p50, one session (ms)", decimals: 2},
+			{key: "ack_alone_p99_ms", title: "acknowledged p99, one session (ms)", decimals: 2},
+			{key: "ack_p50_ms", title: "acknowledged p50, all sessions (ms)", decimals: 2},
+			{key: "ack_p99_ms", title: "acknowledged p99, all sessions (ms)", decimals: 2},
+			kafkaCPU,
+			{key: "generator_cpu_us", title: "generator's CPU-µs/record", decimals: 3},
+		},
+	},
+	{
+		name: "first",
+		about: func(o *options) string {
+			return fmt.Sprintf("%d new subscriptions to a topic that %d sessions follow, and %d to one each that nobody has read; the record is written right after the handshake",
+				o.samples, followers, o.samples)
+		},
+		of:    anyTarget,
+		cases: once,
+		run:   first,
+		metrics: []metric{
+			{key: "known_handshake_p50_ms", title: "followed: handshake p50 (ms)", decimals: 2},
+			{key: "known_handshake_p99_ms", title: "followed: handshake p99 (ms)", decimals: 2},
+			{key: "known_record_p50_ms", title: "followed: written to received p50 (ms)", decimals: 2, goals: []goal{{most: 2}}},
+			{key: "known_record_p99_ms", title: "followed: written to received p99 (ms)", decimals: 2, goals: []goal{{most: 2}}},
+			{key: "known_both_p50_ms", title: "followed: request to first record p50 (ms)", decimals: 2, goals: []goal{{most: 2}}},
+			{key: "known_both_p99_ms", title: "followed: request to first record p99 (ms)", decimals: 2, goals: []goal{{most: 2}}},
+			{key: "unread_handshake_p50_ms", title: "not read: handshake p50 (ms)", decimals: 2},
+			{key: "unread_handshake_p99_ms", title: "not read: handshake p99 (ms)", decimals: 2},
+			{key: "unread_record_p50_ms", title: "not read: written to received p50 (ms)", decimals: 2, goals: []goal{{most: 20}}},
+			{key: "unread_record_p99_ms", title: "not read: written to received p99 (ms)", decimals: 2, goals: []goal{{most: 20}}},
+			{key: "unread_both_p50_ms", title: "not read: request to first record p50 (ms)", decimals: 2, goals: []goal{{most: 20}}},
+			{key: "unread_both_p99_ms", title: "not read: request to first record p99 (ms)", decimals: 2, goals: []goal{{most: 20}}},
+		},
+	},
+	{
+		name: "requests",
+		about: func(o *options) string {
+			return fmt.Sprintf("what sessions on one topic cost Kafka, with nothing written for %v, and then with %d records a second for as long", o.duration, requestRate)
+		},
+		of:     product,
+		cases:  requestLoads,
+		lines:  true,
+		counts: true,
+		run:    requests,
+		metrics: []metric{
+			{key: "connections", title: "connections", goals: []goal{{flat: 1.2}}},
+			{key: "idle_requests_per_s", title: "requests/s, idle", decimals: 2, goals: []goal{{flat: 1.2}}},
+			{key: "steady_requests_per_s", title: "requests/s, steady", decimals: 2, goals: []goal{{flat: 1.2}}},
+		},
+	},
+	{
+		name: "growth",
+		about: func(o *options) string {
+			l := growthLoads(o)[0]
+			return fmt.Sprintf("what the cost depends on; where a line does not say else: %d sessions on one topic of %d partitions, records of %d bytes; singly (%d a second at most), and then as a flood (%d at most)",
+				min(100, o.mostSessions()), l.partitions, l.size, o.rate, o.records)
+		},
+		of:    product,
+		cases: growthLoads,
+		lines: true,
+		run:   growth,
+		metrics: []metric{
+			{key: "steady_cpu_us_per_delivery", title: "singly: CPU-µs/delivery", decimals: 2},
+			{key: "steady_cpu_us_per_record", title: "singly: CPU-µs/record", decimals: 1},
+			{key: "flood_cpu_us_per_delivery", title: "flood: CPU-µs/delivery", decimals: 3},
+			{key: "flood_cpu_us_per_record", title: "flood: CPU-µs/record", decimals: 2},
+			{key: "flood_deliveries_per_s", title: "flood: deliveries/s"},
+		},
+	},
+}
+
+// queueNote is why centrifuge survives a flood.
+const queueNote = "centrifuge has its queue of each client raised to 1 GiB; with the default of 1 MiB it disconnects all in a flood."
+
+func anyTarget(target) bool { return true }
+
+func product(t target) bool { return t.name == "kafkaws" }
+
+// alone is one case of one session.
+func alone(o *options) []load {
+	l := o.base(1)
+	l.name = "one session"
+	return []load{l}
 }
 
 func scenarioNames() (names []string) {
@@ -77,80 +210,16 @@ func scenarioNames() (names []string) {
 }
 
 func scenarioNamed(name string) scenario {
-	for _, s := range scenarios {
-		if s.name == name {
-			return s
+	i := slices.IndexFunc(scenarios, func(s scenario) bool { return s.name == name })
+	return scenarios[i] // options have been checked
+}
+
+// columns are the targets that take part in a case.
+func (s scenario) columns(o *options, l load) (names []string) {
+	for _, name := range o.targets {
+		if t := targetNamed(name); s.of(t) && slices.Contains(t.transports, l.transport) {
+			names = append(names, name)
 		}
 	}
-	panic("no scenario " + name)
-}
-
-func flood(ctx context.Context, r *run) error {
-	if err := r.connect(); err != nil {
-		return err
-	}
-	if err := r.warmUp(ctx); err != nil {
-		return err
-	}
-	return r.deliver(ctx, func() error { return r.writer.burst(ctx, r.o.records) })
-}
-
-func steady(ctx context.Context, r *run) error {
-	if err := r.connect(); err != nil {
-		return err
-	}
-	if err := r.warmUp(ctx); err != nil {
-		return err
-	}
-	n := max(1, int(r.o.duration.Seconds()*float64(r.o.rate)))
-	return r.deliver(ctx, func() error { return r.writer.paced(ctx, n, r.o.rate) })
-}
-
-// idle compares the memory with many sessions to that with one, which has
-// everything made that sessions share.
-func idle(ctx context.Context, r *run) error {
-	if err := r.fleet.grow(r.process.endpoint, 1); err != nil {
-		return err
-	}
-	empty, err := r.memory(ctx)
-	if err != nil {
-		return err
-	}
-	if err := r.connect(); err != nil {
-		return err
-	}
-	time.Sleep(r.o.settle)
-	full, err := r.memory(ctx)
-	if err != nil {
-		return err
-	}
-	more := float64(max(1, len(r.fleet.clients)-1))
-	per := func(a, b int64) float64 { return float64(b-a) / more / 1024 }
-	r.figures["session_kib"] = per(empty.rss, full.rss)
-	r.figures["session_returned_kib"] = per(empty.collected-empty.heldMemory, full.collected-full.heldMemory)
-	r.figures["goroutines_per_session"] = float64(full.goroutines-empty.goroutines) / more
-	if err := r.warmUp(ctx); err != nil {
-		return err
-	}
-	after, err := rss(r.process.pid())
-	r.figures["session_after_kib"] = per(empty.rss, after)
-	return err
-}
-
-// memory is what a process holds.
-type memory struct {
-	runtimeStats
-	rss       int64 // before a collection
-	collected int64 // after it
-}
-
-func (r *run) memory(ctx context.Context) (m memory, err error) {
-	if m.rss, err = rss(r.process.pid()); err != nil {
-		return m, err
-	}
-	if m.runtimeStats, err = r.process.inspect(ctx); err != nil {
-		return m, err
-	}
-	m.collected, err = rss(r.process.pid())
-	return m, err
+	return names
 }

@@ -3,35 +3,54 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
 
 // target is something that is measured.
 type target struct {
-	name string
-	pkg  string // its main package, relative to dir
-	dir  string // of its module, relative to this one
-	// command says how it is started to serve a topic.
-	command func(binary, dir, brokers, topic, addr, debug string) (*exec.Cmd, error)
-	// endpoint is the way to it.
-	endpoint func(topic string) endpoint
+	name       string
+	pkg        string // its main package, relative to dir
+	dir        string // of its module, relative to this one
+	transports []string
+	// command says how it is started.
+	command func(launch) (*exec.Cmd, error)
+	// subscribe is the way to it for a subscriber of topics.
+	subscribe func(topics []string) endpoint
+	// publish is the way for who publishes, and one for who may have one record
+	// unacknowledged.
+	publish, one *endpoint
+	// manyTopics tells that it serves any topic, not only the one that it is
+	// started with.
+	manyTopics bool
 }
 
 var targets = []target{
-	{name: "floor", pkg: "./floor", dir: ".", command: referenceCommand, endpoint: func(string) endpoint {
-		return endpoint{path: "/"}
-	}},
-	{name: "kafkaws", pkg: "./cmd/caddy", dir: "..", command: caddyCommand, endpoint: func(topic string) endpoint {
-		return endpoint{path: "/kafka?topics=" + topic, subprotocol: "kafka-text"}
-	}},
-	{name: "centrifuge", pkg: "./centrifuge", dir: ".", command: referenceCommand, endpoint: func(string) endpoint {
-		return endpoint{path: "/", hello: `{"id":1,"connect":{}}`, welcome: `"connect":{`}
-	}},
+	{
+		name: "floor", pkg: "./floor", dir: ".", transports: []string{plain, overTLS}, command: referenceCommand,
+		subscribe: func([]string) endpoint { return endpoint{path: "/"} },
+		publish:   &endpoint{path: "/publish"},
+		one:       &endpoint{path: "/one"},
+	},
+	{
+		name: "kafkaws", pkg: "./cmd/caddy", dir: "..", transports: transportNames(), command: caddyCommand,
+		subscribe: func(topics []string) endpoint {
+			return endpoint{path: "/kafka?topics=" + strings.Join(topics, ","), subprotocol: "kafka-text"}
+		},
+		publish:    &endpoint{path: "/kafka", subprotocol: "kafka-text"},
+		one:        &endpoint{path: "/one", subprotocol: "kafka-text"},
+		manyTopics: true,
+	},
+	{
+		name: "centrifuge", pkg: "./centrifuge", dir: ".", transports: transportNames(), command: referenceCommand,
+		subscribe: func([]string) endpoint {
+			return endpoint{path: "/", hello: `{"id":1,"connect":{}}`, welcome: `"connect":{`}
+		},
+	},
 }
 
 func targetNames() (names []string) {
@@ -42,12 +61,8 @@ func targetNames() (names []string) {
 }
 
 func targetNamed(name string) target {
-	for _, t := range targets {
-		if t.name == name {
-			return t
-		}
-	}
-	panic("no target " + name)
+	i := slices.IndexFunc(targets, func(t target) bool { return t.name == name })
+	return targets[i] // options have been checked
 }
 
 // build builds the target's program into a directory.
@@ -62,72 +77,43 @@ func (t target) build(ctx context.Context, dir string) (string, error) {
 	return binary, nil
 }
 
-func referenceCommand(binary, _, brokers, topic, addr, debug string) (*exec.Cmd, error) {
-	return exec.Command(binary, "-brokers", brokers, "-topic", topic, "-listen", addr, "-debug", debug), nil //nolint:gosec // built above
-}
-
-func caddyCommand(binary, dir, brokers, _, addr, debug string) (*exec.Cmd, error) {
-	config := fmt.Sprintf(`{
-	admin %s
-	persist_config off
-}
-http://%s {
-	kafka_websocket /kafka {
-		brokers %s
-		subscribe *
-		consumer {
-			buffer %dMiB
+// start starts the target in a directory of its own and waits until it listens.
+func (t target) start(ctx context.Context, l launch) (p *process, err error) {
+	// A port that was free may be taken by the time that it is wanted.
+	for range 3 {
+		if p, err = t.tryStart(ctx, l); err == nil || !strings.Contains(err.Error(), "address already in use") {
+			return p, err
 		}
 	}
-}
-`, debug, addr, brokers, bufferMiB)
-	file := filepath.Join(dir, "Caddyfile")
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-		return nil, err
-	}
-	cmd := exec.Command(binary, "run", "--config", file) //nolint:gosec // built above
-	cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
-	return cmd, nil
+	return nil, err
 }
 
-// start starts the target in a directory of its own and waits until it listens.
-func (t target) start(ctx context.Context, binary, dir, brokers, topic string) (*process, error) {
-	addr, debug, err := freeAddrs()
+func (t target) tryStart(ctx context.Context, l launch) (*process, error) {
+	pair, err := l.prepare()
 	if err != nil {
 		return nil, err
 	}
-	cmd, err := t.command(binary, dir, brokers, topic, addr, debug)
+	cmd, err := t.command(l)
 	if err != nil {
 		return nil, err
 	}
-	p, err := startProcess(cmd, filepath.Join(dir, "log"))
+	p, err := startProcess(cmd, filepath.Join(l.dir, "log"))
 	if err != nil {
 		return nil, err
 	}
-	p.debug, p.endpoint = debug, t.endpoint(topic)
-	p.endpoint.addr = addr
-	for _, a := range []string{addr, debug} {
+	p.debug = l.debug
+	p.reach = func(e endpoint) endpoint {
+		e.addr, e.deflate, e.tls = l.listen, l.transport == deflate, pair
+		return e
+	}
+	p.subscribe = func(topics []string) endpoint { return p.reach(t.subscribe(topics)) }
+	for _, a := range []string{l.listen, l.debug} {
 		if err := p.awaitListening(ctx, a); err != nil {
 			p.stop()
 			return nil, fmt.Errorf("%s did not start: %w\n%s", t.name, err, p.log())
 		}
 	}
 	return p, nil
-}
-
-// freeAddrs returns two addresses that nobody listens on.
-func freeAddrs() (a, b string, err error) {
-	first, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", "", err
-	}
-	defer first.Close()
-	second, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", "", err
-	}
-	defer second.Close()
-	return first.Addr().String(), second.Addr().String(), nil
 }
 
 // topicName is no other run's.

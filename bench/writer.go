@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -9,46 +11,87 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// writer writes numbered records to the partitions of a topic in turn.
+// writer writes numbered records to all partitions of its topics in turn.
 type writer struct {
 	cl         *kgo.Client
-	topic      string
+	topics     []string
 	partitions int
 	valueSize  int
-	written    int
+	total      int     // records
+	written    []int64 // by stream: the partitions of the first topic, of the second, and so on
 	failed     atomic.Pointer[error]
 }
 
-// newWriter makes the topic and what writes to it.
-func newWriter(ctx context.Context, brokers, topic string, o *options) (*writer, error) {
+// newWriter makes the load's topics, whose names begin alike, and what writes to
+// them.
+func newWriter(ctx context.Context, brokers, name string, l load) (*writer, error) {
 	cl, err := kgo.NewClient(
 		kgo.SeedBrokers(brokers),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.MaxBufferedRecords(max(o.records, 10_000)),
+		kgo.MaxBufferedRecords(max(l.records, 10_000)),
 		kgo.ProducerLinger(0),
+		// New topics take a while to be known, more of them longer.
 		kgo.MetadataMinAge(100*time.Millisecond),
+		kgo.UnknownTopicRetries(100),
 	)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := kadm.NewClient(cl).CreateTopic(ctx, int32(o.partitions), 1, nil, topic)
-	if err == nil {
-		err = resp.Err
+	w := &writer{cl: cl, topics: []string{name}, partitions: l.partitions, valueSize: l.size, written: make([]int64, l.streams())}
+	for i := 1; i < l.topics; i++ {
+		w.topics = append(w.topics, fmt.Sprintf("%s-%d", name, i))
 	}
-	if err != nil {
+	if err := w.makeTopics(ctx); err != nil {
 		cl.Close()
-		return nil, err
+		return nil, fmt.Errorf("making the topic: %w", err)
 	}
-	return &writer{cl: cl, topic: topic, partitions: o.partitions, valueSize: o.size}, nil
+	return w, nil
 }
 
-// write writes one record and does not wait.
+// makeTopics makes the topics and waits until their leaders answer, so that no
+// target has to.
+func (w *writer) makeTopics(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	admin := kadm.NewClient(w.cl)
+	resp, err := admin.CreateTopics(ctx, int32(w.partitions), 1, nil, w.topics...)
+	if err == nil {
+		err = resp.Error()
+	}
+	if err != nil {
+		return err
+	}
+	for {
+		ends, err := admin.ListEndOffsets(ctx, w.topics...)
+		if err == nil {
+			err = ends.Error()
+		}
+		known := 0
+		ends.Each(func(kadm.ListedOffset) { known++ })
+		if err == nil && known == len(w.written) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d of %d partitions have leaders: %w", known, len(w.written), errors.Join(ctx.Err(), err))
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// write writes the next record and does not wait.
 func (w *writer) write(ctx context.Context) {
-	partition, number := w.written%w.partitions, w.written/w.partitions
-	w.written++
+	w.writeTo(ctx, w.total%len(w.written))
+}
+
+// writeTo writes a record of a stream and does not wait.
+func (w *writer) writeTo(ctx context.Context, stream int) {
+	number := int(w.written[stream])
+	w.written[stream]++
+	w.total++
 	w.cl.Produce(ctx, &kgo.Record{
-		Topic: w.topic, Partition: int32(partition),
-		Value: newValue(w.valueSize, partition, number, time.Now().UnixMicro()),
+		Topic: w.topics[stream/w.partitions], Partition: int32(stream % w.partitions),
+		Value: newValue(w.valueSize, stream, number, time.Now().UnixMicro()),
 	}, func(_ *kgo.Record, err error) {
 		if err != nil {
 			w.failed.Store(&err)
@@ -77,18 +120,21 @@ func (w *writer) burst(ctx context.Context, n int) error {
 
 func (w *writer) flush(ctx context.Context) error {
 	if err := w.cl.Flush(ctx); err != nil {
-		return err
+		return fmt.Errorf("writing records: %w", err)
 	}
 	if err := w.failed.Load(); err != nil {
-		return *err
+		return fmt.Errorf("writing records: %w", *err)
 	}
 	return nil
 }
 
-// close removes the topic, so that a later run does not share the disk's cache
-// with it.
+// close removes the topics, so that a later run does not share the disk's cache
+// with them.
 func (w *writer) close(ctx context.Context) error {
 	defer w.cl.Close()
-	_, err := kadm.NewClient(w.cl).DeleteTopic(ctx, w.topic)
+	resp, err := kadm.NewClient(w.cl).DeleteTopics(ctx, w.topics...)
+	if err == nil {
+		err = resp.Error()
+	}
 	return err
 }

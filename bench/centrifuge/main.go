@@ -33,16 +33,28 @@ func main() {
 	handler := centrifuge.NewWebsocketHandler(node, centrifuge.WebsocketConfig{
 		UseWriteBufferPool: true,
 		WriteTimeout:       time.Minute,
+		Compression:        flags.Deflate,
+		CompressionLevel:   1, // as the product's
+		// Compresses once for all, as far as clients get the same frames.
+		CompressionPreparedMessageCacheSize: preparedCache(flags.Deflate),
 		// Its pings are messages that want an answer, and no run lasts as long
 		// as the product's first.
 		PingPongConfig: centrifuge.PingPongConfig{PingInterval: -1},
 	})
-	server := &http.Server{Addr: flags.Listen, Handler: handler, ReadHeaderTimeout: time.Minute}
-	go func() { reference.Must(server.ListenAndServe()) }()
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute}
+	go func() { reference.Must(server.Serve(flags.Listen())) }()
 	flags.Consume(func(fetches *kgo.Fetches) {
 		fetches.EachRecord(func(r *kgo.Record) {
 			_, err := node.Publish(flags.Topic, strconv.AppendQuote(nil, string(r.Value)))
 			reference.Must(err)
 		})
 	})
+}
+
+// preparedCache is the size of the cache of compressed messages, in bytes.
+func preparedCache(deflate bool) int64 {
+	if !deflate {
+		return 0
+	}
+	return 64 << 20
 }

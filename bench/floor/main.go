@@ -1,7 +1,9 @@
-// Command floor is the least that a gateway from Kafka to WebSocket must do. It
-// consumes one topic, frames each record once, and writes what one poll brought
-// to every connection in one write. There is nothing else to it: a client that
-// does not read holds up all others.
+// Command floor is the least that a gateway between Kafka and WebSocket must do.
+// It consumes one topic, frames each record once, and writes what one poll
+// brought to every connection in one write. What clients send to /publish, it
+// produces, with as many unacknowledged records of each as the product allows;
+// of clients at /one, one record. There is nothing else to it: a client that does
+// not read holds up all others.
 package main
 
 import (
@@ -27,9 +29,7 @@ func main() {
 		all[i] = &shard{batches: make(chan []byte, 4), conns: map[net.Conn]struct{}{}}
 		go all[i].write()
 	}
-	listener, err := net.Listen("tcp", flags.Listen)
-	reference.Must(err)
-	go accept(listener, all)
+	go accept(flags.Listen(), all, sync.OnceValue(func() *kgo.Client { return newProducer(flags.Brokers) }))
 	prefix := []byte(`{"topic":"` + flags.Topic + `","message":"`)
 	flags.Consume(func(fetches *kgo.Fetches) {
 		var batch []byte
@@ -86,42 +86,60 @@ func (s *shard) write() {
 	}
 }
 
-func (s *shard) set(c net.Conn, there bool) {
+// join adds a connection and answers its handshake: what is written after the
+// client has the answer goes to it, too.
+func (s *shard) join(c net.Conn, response string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if there {
+	_, err := io.WriteString(c, response)
+	if err == nil {
 		s.conns[c] = struct{}{}
-	} else {
-		delete(s.conns, c)
 	}
+	return err
 }
 
-func accept(listener net.Listener, all []*shard) {
+func (s *shard) leave(c net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+}
+
+func accept(listener net.Listener, all []*shard, producer func() *kgo.Client) {
 	for i := 0; ; i++ {
 		c, err := listener.Accept()
 		reference.Must(err)
-		go serve(c, all[i%len(all)])
+		go serve(c, all[i%len(all)], producer)
 	}
 }
 
-// serve is a connection's one goroutine: it waits for the end.
-func serve(c net.Conn, s *shard) {
+// serve is a connection's one goroutine: it takes what is published, or waits for
+// the end.
+func serve(c net.Conn, s *shard, producer func() *kgo.Client) {
 	defer c.Close()
-	if upgrade(c) != nil {
+	path, response, err := handshake(c)
+	if err != nil {
 		return
 	}
-	s.set(c, true)
-	defer s.set(c, false)
-	_, _ = io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{c}, make([]byte, 512))
+	windows := map[string]int{"/publish": maxInFlight, "/one": 1}
+	if window := windows[path]; window > 0 {
+		if _, err := io.WriteString(c, response); err == nil {
+			publish(c, producer(), window)
+		}
+		return
+	}
+	if s.join(c, response) == nil {
+		defer s.leave(c)
+		_, _ = io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{c}, make([]byte, 512))
+	}
 }
 
-func upgrade(c net.Conn) error {
+// handshake reads the request and returns its path, and what answers it.
+func handshake(c net.Conn) (path, response string, err error) {
 	r, err := http.ReadRequest(bufio.NewReader(c))
 	if err != nil {
-		return err
+		return "", "", err
 	}
 	sum := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")) //nolint:gosec // as above
-	_, err = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
-		"Sec-WebSocket-Accept: "+base64.StdEncoding.EncodeToString(sum[:])+"\r\n\r\n")
-	return err
+	return r.URL.Path, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+		"Sec-WebSocket-Accept: " + base64.StdEncoding.EncodeToString(sum[:]) + "\r\n\r\n", nil
 }

@@ -4,8 +4,10 @@ package reference
 
 import (
 	"context"
+	"crypto/tls"
 	"flag"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/pprof"
 	"os"
@@ -16,7 +18,11 @@ import (
 
 // Flags are what a reference is started with.
 type Flags struct {
-	Brokers, Topic, Listen, debug string
+	Brokers string // of Kafka, host:port
+	Topic   string // that is read; none if it is empty
+	Deflate bool   // messages are compressed
+
+	listen, debug, certificate, key string
 }
 
 // Parse reads the flags and starts to answer on the address for profiles.
@@ -24,7 +30,10 @@ func Parse() Flags {
 	var f Flags
 	flag.StringVar(&f.Brokers, "brokers", "", "`address` of Kafka")
 	flag.StringVar(&f.Topic, "topic", "", "topic to read")
-	flag.StringVar(&f.Listen, "listen", "", "`address` for clients")
+	flag.StringVar(&f.listen, "listen", "", "`address` for clients")
+	flag.StringVar(&f.certificate, "certificate", "", "`file` of the certificate; then clients speak TLS")
+	flag.StringVar(&f.key, "key", "", "`file` of its key")
+	flag.BoolVar(&f.Deflate, "deflate", false, "compress messages")
 	flag.StringVar(&f.debug, "debug", "", "`address` for profiles")
 	flag.Parse()
 	mux := http.NewServeMux()
@@ -35,9 +44,24 @@ func Parse() Flags {
 	return f
 }
 
+// Listen listens for clients, with TLS if there is a certificate.
+func (f Flags) Listen() net.Listener {
+	listener, err := net.Listen("tcp", f.listen)
+	Must(err)
+	if f.certificate == "" {
+		return listener
+	}
+	pair, err := tls.LoadX509KeyPair(f.certificate, f.key)
+	Must(err)
+	return tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12})
+}
+
 // Consume reads the topic from its first record and hands over what each poll
 // brings. It does not return.
 func (f Flags) Consume(take func(*kgo.Fetches)) {
+	if f.Topic == "" {
+		select {}
+	}
 	cl, err := kgo.NewClient(
 		kgo.SeedBrokers(f.Brokers),
 		kgo.ConsumeTopics(f.Topic),
