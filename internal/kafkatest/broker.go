@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/kafkaws/kafkaws/internal/tcpproxy"
 )
 
 const (
@@ -31,9 +33,12 @@ type Broker struct {
 	peers    []*Broker // all nodes of the cluster, this one too
 
 	port, secondPort int // secondPort: the KRaft controller's, or ZooKeeper's
+	proxiedPort      int // only what Proxied asks for
+	proxy            *tcpproxy.Proxy
 
 	mu        sync.Mutex // guards the processes
 	kafka     *process
+	paused    bool
 	zookeeper *process
 }
 
@@ -54,6 +59,7 @@ func StartOld(t testing.TB, opts ...Option) *Broker {
 func startOne(t testing.TB, inst *installed, opts []Option) *Broker {
 	t.Helper()
 	b := newBroker(inst, tempDir(t), newSettings(opts))
+	b.startProxy(t)
 	t.Cleanup(func() { b.cleanUp(t) })
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
@@ -117,20 +123,27 @@ func (b *Broker) Running() bool {
 	return b.kafka.running()
 }
 
+// answers tells whether there is a process that is not paused.
+func (b *Broker) answers() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.kafka.running() && !b.paused
+}
+
 // Pause freezes the broker (SIGSTOP): its connections stay open and nothing
 // answers, as when a machine hangs. On Windows the test is skipped.
 func (b *Broker) Pause(t testing.TB) {
 	t.Helper()
-	b.signal(t, "pausing", pause)
+	b.signal(t, "pausing", pause, true)
 }
 
 // Resume lets a paused broker go on (SIGCONT).
 func (b *Broker) Resume(t testing.TB) {
 	t.Helper()
-	b.signal(t, "resuming", resume)
+	b.signal(t, "resuming", resume, false)
 }
 
-func (b *Broker) signal(t testing.TB, what string, send func(*os.Process) error) {
+func (b *Broker) signal(t testing.TB, what string, send func(*os.Process) error, paused bool) {
 	t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -142,6 +155,7 @@ func (b *Broker) signal(t testing.TB, what string, send func(*os.Process) error)
 	} else if err != nil {
 		t.Fatalf("%s the broker: %v", what, err)
 	}
+	b.paused = paused
 }
 
 // Restart starts the broker again on the same port with the same data, after
@@ -225,13 +239,13 @@ func portTaken(nodes []*Broker) bool {
 }
 
 func prepare(nodes []*Broker) error {
-	ports, err := freePorts(2 * len(nodes))
+	ports, err := freePorts(3 * len(nodes))
 	if err != nil {
 		return err
 	}
 	var voters []string
 	for i, b := range nodes {
-		b.port, b.secondPort = ports[2*i], ports[2*i+1]
+		b.port, b.secondPort, b.proxiedPort = ports[3*i], ports[3*i+1], ports[3*i+2]
 		voters = append(voters, fmt.Sprintf("%d@127.0.0.1:%d", b.id, b.secondPort))
 	}
 	cluster := newUUID()
@@ -274,6 +288,7 @@ func (b *Broker) prepare(cluster, voters string) error {
 			return err
 		}
 	}
+	b.listenBehindProxy(config)
 	maps.Copy(config, b.settings.properties)
 	return b.write("server.properties", config)
 }
@@ -304,6 +319,7 @@ func (b *Broker) launch() error {
 			return err
 		}
 	}
+	b.paused = false
 	b.kafka, err = java(b.Log(), b.settings.heapMiB, "kafka.Kafka", filepath.Join(b.dir, "server.properties"))
 	return err
 }

@@ -26,6 +26,7 @@ func StartCluster(t testing.TB, n int, opts ...Option) *Cluster {
 	for i := range n {
 		b := newBroker(inst, filepath.Join(dir, strconv.Itoa(i+1)), newSettings(opts))
 		b.id = i + 1
+		b.startProxy(t)
 		c.Nodes = append(c.Nodes, b)
 		t.Cleanup(func() { b.cleanUp(t) })
 	}
@@ -38,6 +39,16 @@ func StartCluster(t testing.TB, n int, opts ...Option) *Cluster {
 		t.Fatalf("starting %d nodes of Apache Kafka %s: %v", n, inst.version, err)
 	}
 	return c
+}
+
+// ProxyAddrs are the addresses of the proxies in front of all nodes; see
+// [Proxied].
+func (c *Cluster) ProxyAddrs() []string {
+	addrs := make([]string, 0, len(c.Nodes))
+	for _, b := range c.Nodes {
+		addrs = append(addrs, b.proxy.Addr())
+	}
+	return addrs
 }
 
 // Addrs are the addresses of all nodes.

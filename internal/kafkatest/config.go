@@ -57,6 +57,8 @@ func kraftProperties(n kraftNode, nodes int) map[string]string {
 		// A killed broker may not come back before its session is over: 9 s by default.
 		"broker.session.timeout.ms":    "3000",
 		"broker.heartbeat.interval.ms": "500",
+		// Leaders stay where a test puts them.
+		"auto.leader.rebalance.enable": "false",
 
 		"share.coordinator.state.topic.replication.factor": p["offsets.topic.replication.factor"],
 		"share.coordinator.state.topic.min.isr":            p["transaction.state.log.min.isr"],

@@ -11,6 +11,7 @@ type Option func(*settings)
 type settings struct {
 	properties map[string]string
 	heapMiB    int
+	proxied    bool
 }
 
 func newSettings(opts []Option) settings {

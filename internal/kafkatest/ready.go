@@ -93,8 +93,8 @@ func (b *Broker) inService(ctx context.Context, cl *kgo.Client) error {
 	if !slices.ContainsFunc(resp.Brokers, func(m kmsg.MetadataResponseBroker) bool { return int(m.NodeID) == b.id }) {
 		return fmt.Errorf("the broker answers and is not part of its cluster yet")
 	}
-	if len(resp.Brokers) < b.runningNodes() {
-		return fmt.Errorf("%d of %d nodes have found each other", len(resp.Brokers), b.runningNodes())
+	if len(resp.Brokers) < b.answeringNodes() {
+		return fmt.Errorf("%d of %d nodes have found each other", len(resp.Brokers), b.answeringNodes())
 	}
 	if len(b.peers) > 1 {
 		return nil // a leader may be a node that is down on purpose
@@ -109,11 +109,11 @@ func (b *Broker) inService(ctx context.Context, cl *kgo.Client) error {
 	return nil
 }
 
-// runningNodes counts the nodes of the cluster whose processes are there.
-func (b *Broker) runningNodes() int {
+// answeringNodes counts the nodes of the cluster that are neither down nor paused.
+func (b *Broker) answeringNodes() int {
 	n := 0
 	for _, p := range b.peers {
-		if p.Running() {
+		if p.answers() {
 			n++
 		}
 	}

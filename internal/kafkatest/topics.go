@@ -112,12 +112,16 @@ func (b *Broker) Admin(t testing.TB) *kadm.Client {
 }
 
 func (b *Broker) createTopic(ctx context.Context, name string, partitions int, configs map[string]string) error {
+	return b.createReplicated(ctx, name, partitions, min(3, len(b.peers)), configs)
+}
+
+func (b *Broker) createReplicated(ctx context.Context, name string, partitions, replicas int, configs map[string]string) error {
 	values := make(map[string]*string, len(configs))
 	for k, v := range configs {
 		values[k] = new(v)
 	}
 	err := b.admin(func(adm *kadm.Client) error {
-		_, err := adm.CreateTopic(ctx, int32(partitions), int16(min(3, len(b.peers))), values, name)
+		_, err := adm.CreateTopic(ctx, int32(partitions), int16(replicas), values, name)
 		return err
 	})
 	if err != nil {
@@ -145,36 +149,49 @@ func (b *Broker) waitLeaders(ctx context.Context, name string, partitions int) e
 	})
 }
 
-// waitTopic asks each running node about a topic until check is content.
+// waitTopic asks each node that answers about a topic until check is content.
 func (b *Broker) waitTopic(ctx context.Context, name string, check func(kmsg.MetadataResponseTopic) error) error {
+	return poll(ctx, func() error { return b.askTopic(ctx, name, check) })
+}
+
+// askTopic asks each node that answers about a topic, once.
+func (b *Broker) askTopic(ctx context.Context, name string, check func(kmsg.MetadataResponseTopic) error) error {
 	for _, node := range b.peers {
-		if !node.Running() {
+		if !node.answers() {
 			continue
 		}
-		cl, err := kgo.NewClient(kgo.SeedBrokers(node.Addr()))
-		if err != nil {
-			return err
+		resp, err := node.topic(ctx, name)
+		if err == nil {
+			err = check(resp)
 		}
-		err = poll(ctx, func() error {
-			req := kmsg.NewPtrMetadataRequest()
-			topic := kmsg.NewMetadataRequestTopic()
-			topic.Topic = &name
-			req.Topics = append(req.Topics, topic)
-			resp, err := req.RequestWith(ctx, cl.SeedBrokers()[0])
-			if err != nil {
-				return err
-			}
-			if len(resp.Topics) != 1 {
-				return fmt.Errorf("the broker answered for %d topics", len(resp.Topics))
-			}
-			return check(resp.Topics[0])
-		})
-		cl.Close()
 		if err != nil {
-			return fmt.Errorf("waiting for node %d: %w", node.id, err)
+			return fmt.Errorf("node %d: %w", node.id, err)
 		}
 	}
 	return nil
+}
+
+// topic is what this node, and no other, tells of a topic.
+func (b *Broker) topic(ctx context.Context, name string) (kmsg.MetadataResponseTopic, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(b.Addr()), kgo.RequestRetries(0))
+	if err != nil {
+		return kmsg.MetadataResponseTopic{}, err
+	}
+	defer cl.Close()
+	req := kmsg.NewPtrMetadataRequest()
+	topic := kmsg.NewMetadataRequestTopic()
+	topic.Topic = &name
+	req.Topics = append(req.Topics, topic)
+	resp, err := req.RequestWith(ctx, cl.SeedBrokers()[0])
+	if err != nil {
+		return kmsg.MetadataResponseTopic{}, err
+	}
+	if len(resp.Topics) != 1 {
+		return kmsg.MetadataResponseTopic{}, fmt.Errorf("the broker answered for %d topics", len(resp.Topics))
+	}
+	return resp.Topics[0], nil
 }
 
 func (b *Broker) do(t testing.TB, what string, f func(context.Context) error) {
@@ -195,11 +212,17 @@ func (b *Broker) admin(f func(*kadm.Client) error) error {
 	return f(kadm.NewClient(cl))
 }
 
-// client makes a client of all nodes.
+// client makes a client of all nodes. Those that are down or paused are left to
+// the others to name, where there are others: a client could wait for them.
 func (b *Broker) client(opts ...kgo.Opt) (*kgo.Client, error) {
-	seeds := make([]string, 0, len(b.peers))
+	var seeds []string
 	for _, p := range b.peers {
-		seeds = append(seeds, p.Addr())
+		if p.answers() {
+			seeds = append(seeds, p.Addr())
+		}
+	}
+	if len(seeds) == 0 {
+		seeds = append(seeds, b.Addr())
 	}
 	return kgo.NewClient(append([]kgo.Opt{
 		kgo.SeedBrokers(seeds...),
