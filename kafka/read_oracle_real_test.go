@@ -21,14 +21,14 @@ func TestAgainstSaramaOnRealKafka(t *testing.T) {
 	rng := seeded(t)
 
 	t.Run("codecs", func(t *testing.T) {
-		var topics []*written
+		var topics []*ledger
 		var both [][2]pair
 		for name, codec := range codecs {
-			w := fill(t, addrs, &written{topic: name, partitions: 2, codec: codec, big: name == "none"}, 3)
+			w := fill(t, addrs, &ledger{topic: name, partitions: 2, codec: codec, big: name == "none"}, 3)
 			b.CreateTopic(t, name, int(w.partitions), nil)
 			topics, both = append(topics, w), append(both, pairs(t, c, addrs, w))
 		}
-		w := fill(t, addrs, &written{topic: "appended", partitions: 2, codec: kgo.Lz4Compression(), loose: true}, 2)
+		w := fill(t, addrs, &ledger{topic: "appended", partitions: 2, codec: kgo.Lz4Compression(), loose: true}, 2)
 		b.CreateTopic(t, w.topic, int(w.partitions), map[string]string{"message.timestamp.type": "LogAppendTime"})
 		topics, both = append(topics, w), append(both, pairs(t, c, addrs, w))
 		for range 200 {
@@ -41,7 +41,7 @@ func TestAgainstSaramaOnRealKafka(t *testing.T) {
 	})
 
 	t.Run("compacted", func(t *testing.T) {
-		w := fill(t, addrs, &written{topic: "compacted", partitions: 2, codec: kgo.NoCompression()}, 2)
+		w := fill(t, addrs, &ledger{topic: "compacted", partitions: 2, codec: kgo.NoCompression()}, 2)
 		b.CreateTopic(t, w.topic, int(w.partitions), map[string]string{
 			"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.001", "segment.bytes": "1048576",
 			"delete.retention.ms": "0", "max.compaction.lag.ms": "1000",
@@ -146,11 +146,11 @@ func TestAgainstSaramaInOldFormats(t *testing.T) {
 	addrs := []string{b.Addr()}
 	c := realCluster(t, b, quick)
 	rng := seeded(t)
-	var topics []*written
+	var topics []*ledger
 	var both [][2]pair
 	for _, format := range []string{"0.9.0", "0.10.2", "0.11.0"} {
 		for _, name := range []string{"none", "gzip", "snappy", "lz4"} {
-			w := fill(t, addrs, &written{topic: format + name, partitions: 1, codec: codecs[name], loose: format != "0.11.0", bare: format != "0.11.0", more: []kgo.Opt{kgo.DisableIdempotentWrite()}}, 0)
+			w := fill(t, addrs, &ledger{topic: format + name, partitions: 1, codec: codecs[name], loose: format != "0.11.0", bare: format != "0.11.0", more: []kgo.Opt{kgo.DisableIdempotentWrite()}}, 0)
 			if format == "0.9.0" && name == "lz4" {
 				continue // that format's LZ4 frames are not LZ4's
 			}

@@ -152,7 +152,7 @@ func (o *oracle) through(partition int32, offset int64) []string {
 
 // judge compares what a reading delivered with what the oracle did, and with
 // what was written.
-func (w *written) judge(t *testing.T, name string, s *sink, o *oracle, records map[int32][]wrote) {
+func (w *ledger) judge(t *testing.T, name string, s *sink, o *oracle, records map[int32][]wrote) {
 	t.Helper()
 	for p := range w.partitions {
 		want := o.through(p, w.ends[p])
@@ -198,7 +198,7 @@ type pair struct {
 	o    *oracle
 }
 
-func pairs(t *testing.T, c *Cluster, addrs []string, w *written) [2]pair {
+func pairs(t *testing.T, c *Cluster, addrs []string, w *ledger) [2]pair {
 	t.Helper()
 	var both [2]pair
 	for i, committed := range []bool{false, true} {
@@ -208,7 +208,7 @@ func pairs(t *testing.T, c *Cluster, addrs []string, w *written) [2]pair {
 	return both
 }
 
-func (w *written) judgeBoth(t *testing.T, both [2]pair) {
+func (w *ledger) judgeBoth(t *testing.T, both [2]pair) {
 	t.Helper()
 	w.judge(t, both[0].name, both[0].s, both[0].o, w.all)
 	w.judge(t, both[1].name, both[1].s, both[1].o, w.kept)
@@ -284,11 +284,11 @@ func TestAgainstSarama(t *testing.T) {
 				read(t, c, "idle", false).started()
 			}
 			rng := seeded(t)
-			var topics []*written
+			var topics []*ledger
 			var names []string
 			var both [][2]pair
 			for name, codec := range codecs {
-				w := fill(t, f.ListenAddrs(), &written{topic: name, partitions: 3, codec: codec, big: name == "none"}, 3)
+				w := fill(t, f.ListenAddrs(), &ledger{topic: name, partitions: 3, codec: codec, big: name == "none"}, 3)
 				if err := f.CreateTopic(w.topic, w.partitions, nil); err != nil {
 					t.Fatal(err)
 				}
@@ -313,7 +313,7 @@ func TestAgainstSarama(t *testing.T) {
 func TestAgainstSaramaWithoutAnAnswer(t *testing.T) {
 	t.Parallel()
 	f := newFake(t, kfake.SeedTopics(2, "a"))
-	w := fill(t, f.ListenAddrs(), &written{topic: "a", partitions: 2, codec: kgo.NoCompression()}, 1)
+	w := fill(t, f.ListenAddrs(), &ledger{topic: "a", partitions: 2, codec: kgo.NoCompression()}, 1)
 	both := pairs(t, newCluster(t, f), f.ListenAddrs(), w)
 	rng := seeded(t)
 	for range 4 { // four readers

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/zap/zaptest"
 
@@ -271,17 +270,11 @@ func TestRealKafkaLeadersKilled(t *testing.T) {
 
 // A producer that writes more than its quota allows is slowed down, by the broker
 // and by itself, and nothing else happens to its records.
-func TestRealKafkaThrottles(t *testing.T) {
+func TestRealKafkaThrottlesWriting(t *testing.T) {
 	b := kafkatest.Start(t)
 	b.CreateTopic(t, "a", 2, nil)
-	client := "slow"
-	quotas, err := b.Admin(t).AlterClientQuotas(t.Context(), []kadm.AlterClientQuotaEntry{{
-		Entity: kadm.ClientQuotaEntity{{Type: "client-id", Name: &client}},
-		Ops:    []kadm.AlterClientQuotaOp{{Key: "producer_byte_rate", Value: 100_000}},
-	}})
-	if err != nil || quotas[0].Err != nil {
-		t.Fatal(err, quotas)
-	}
+	const client = "slow"
+	b.Quota(t, client, 100_000, 0)
 	c, err := New(Config{Brokers: []string{b.Addr()}, ClientID: client, Logger: zaptest.NewLogger(t)})
 	if err != nil {
 		t.Fatal(err)

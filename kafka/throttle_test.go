@@ -1,14 +1,12 @@
 package kafka
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -91,37 +89,7 @@ func TestThrottledAndClosed(t *testing.T) {
 	}
 }
 
-// setQuota limits what the broker sends to our client, in bytes a second; 0
-// removes the limit.
-func setQuota(t *testing.T, b *kafkatest.Broker, rate float64) {
-	t.Helper()
-	client := "caddy"
-	entity := kadm.ClientQuotaEntity{{Type: "client-id", Name: &client}}
-	adm := b.Admin(t)
-	got, err := adm.AlterClientQuotas(t.Context(), []kadm.AlterClientQuotaEntry{{
-		Entity: entity, Ops: []kadm.AlterClientQuotaOp{{Key: "consumer_byte_rate", Value: rate, Remove: rate == 0}},
-	}})
-	for _, g := range got {
-		err = errors.Join(err, g.Err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	for deadline := time.Now().Add(patience); ; {
-		all, err := adm.DescribeClientQuotas(t.Context(), false, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if (len(all) > 0) == (rate > 0) {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the broker does not know of the quota")
-		}
-	}
-}
-
-func TestRealKafkaThrottles(t *testing.T) {
+func TestRealKafkaThrottlesReading(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Start(t, kafkatest.Properties(map[string]string{"quota.window.num": "2", "quota.window.size.seconds": "1"}))
 	b.CreateTopic(t, "a", 4, nil)
@@ -130,7 +98,7 @@ func TestRealKafkaThrottles(t *testing.T) {
 	s := read(t, c, "a", true)
 	s.started()
 	const rate, total = 3 << 20, 12 << 20
-	setQuota(t, b, rate)
+	b.Quota(t, "caddy", 0, rate)
 	cl := realClient(t, b, kgo.ProducerBatchCompression(kgo.NoCompression()))
 	padding := strings.Repeat("x", 50_000)
 	var want [4][]string
@@ -172,7 +140,7 @@ func TestRealKafkaThrottles(t *testing.T) {
 	if least := time.Duration(total-2*rate-responseBytes/2) * time.Second / rate; took < least {
 		t.Errorf("%d bytes came in %v", total, took)
 	}
-	setQuota(t, b, 0)
+	b.Quota(t, "caddy", 0, 0)
 	write()
 	for p := range int32(4) {
 		s.wants(p, want[p]...)

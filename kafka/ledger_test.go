@@ -11,8 +11,8 @@ import (
 	"github.com/kafkaws/kafkaws/record"
 )
 
-// written is a topic that a test fills, and what became of the records.
-type written struct {
+// ledger is a topic that a test fills, and what became of the records.
+type ledger struct {
 	topic      string
 	partitions int32
 	codec      kgo.CompressionCodec
@@ -39,7 +39,7 @@ type wrote struct {
 }
 
 // fill begins a topic that n transactional clients write to, and one plain one.
-func fill(t *testing.T, addrs []string, w *written, n int) *written {
+func fill(t *testing.T, addrs []string, w *ledger, n int) *ledger {
 	t.Helper()
 	opts := []kgo.Opt{
 		kgo.SeedBrokers(addrs...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0),
@@ -62,7 +62,7 @@ func fill(t *testing.T, addrs []string, w *written, n int) *written {
 	return w
 }
 
-func (w *written) records(rng *rand.Rand, partition int32) []*kgo.Record {
+func (w *ledger) records(rng *rand.Rand, partition int32) []*kgo.Record {
 	n := 1
 	if rng.IntN(3) == 0 {
 		n += rng.IntN(200)
@@ -106,7 +106,7 @@ func (w *written) records(rng *rand.Rand, partition int32) []*kgo.Record {
 }
 
 // write has one client write some records to one partition.
-func (w *written) write(t *testing.T, cl *kgo.Client, rs []*kgo.Record) []wrote {
+func (w *ledger) write(t *testing.T, cl *kgo.Client, rs []*kgo.Record) []wrote {
 	t.Helper()
 	if err := cl.ProduceSync(t.Context(), rs...).FirstErr(); err != nil {
 		t.Fatal(err)
@@ -125,7 +125,7 @@ func (w *written) write(t *testing.T, cl *kgo.Client, rs []*kgo.Record) []wrote 
 }
 
 // step has one of the clients do something.
-func (w *written) step(t *testing.T, rng *rand.Rand) {
+func (w *ledger) step(t *testing.T, rng *rand.Rand) {
 	t.Helper()
 	p := rng.Int32N(w.partitions)
 	i := rng.IntN(len(w.txns) + 1)
@@ -145,7 +145,7 @@ func (w *written) step(t *testing.T, rng *rand.Rand) {
 	}
 }
 
-func (w *written) end(t *testing.T, i int, how kgo.TransactionEndTry) {
+func (w *ledger) end(t *testing.T, i int, how kgo.TransactionEndTry) {
 	t.Helper()
 	if err := w.txns[i].EndTransaction(t.Context(), how); err != nil {
 		t.Fatal(err)
@@ -159,7 +159,7 @@ func (w *written) end(t *testing.T, i int, how kgo.TransactionEndTry) {
 }
 
 // finish ends all transactions and writes each partition's last record.
-func (w *written) finish(t *testing.T) {
+func (w *ledger) finish(t *testing.T) {
 	t.Helper()
 	for i, open := range w.open {
 		if open {

@@ -1,0 +1,164 @@
+package gateway
+
+import (
+	"container/list"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/kafkaws/kafkaws/record"
+)
+
+// recordSize is what a record takes in memory beside its bytes.
+const recordSize = 128
+
+// block is a range of a partition's records, and the frames that were made of
+// them for each encoding in use.
+type block struct {
+	key         shelfKey
+	first, next int64 // the offsets it has: from first on, before next
+	records     []record.Record
+	// place and held are guarded by the lock of blocks. place is nil once the
+	// block was let go of; whoever has it may still use it.
+	place *list.Element
+	held  int64
+
+	mu    sync.Mutex
+	forms map[encodingKey]*form
+}
+
+// form is a block's records in one encoding.
+type form struct {
+	mu       sync.Mutex
+	encoding *Encoding
+	deflater *deflater
+	box      timebox
+	done     int // how many of the records are encoded
+	payload  []byte
+	frames   []byte
+	entries  []blockEntry
+}
+
+// blockEntry is where a record's frame ends.
+type blockEntry struct {
+	offset int64
+	end    int
+}
+
+// newBlock makes a block of what was fetched. The records get memory of their
+// own: they came in a response with those of others.
+func newBlock(key shelfKey, first int64, batch record.Batch) *block {
+	b := &block{key: key, first: first, next: batch.Next, forms: make(map[encodingKey]*form)}
+	// What comes before first, and behind next, has been cut off.
+	size := 0
+	for i := range batch.Records {
+		size += batch.Records[i].Size()
+	}
+	memory := make([]byte, 0, size)
+	b.records = make([]record.Record, len(batch.Records))
+	for i := range batch.Records {
+		b.records[i], memory = batch.Records[i].CopyTo(memory)
+	}
+	return b
+}
+
+func (b *block) size() int64 {
+	size := int64(recordSize * len(b.records))
+	for i := range b.records {
+		size += int64(b.records[i].Size())
+	}
+	return size
+}
+
+// piece is a part of a block, encoded.
+type piece struct {
+	frames  []byte
+	next    int64        // the offset behind it
+	begin   int          // where frames begin in the block's
+	entries []blockEntry // of the frames
+}
+
+// after returns the offset behind the first n bytes, which are whole frames.
+func (p *piece) after(n int) int64 {
+	if n == len(p.frames) {
+		return p.next
+	}
+	i, _ := slices.BinarySearchFunc(p.entries, p.begin+n, func(e blockEntry, end int) int { return e.end - end })
+	return p.entries[i].offset + 1
+}
+
+// piece returns what a tail's sessions get of the block from an offset on: all of
+// it, unless its transforms take long.
+func (b *block) piece(t *tail, offset int64) piece {
+	f := b.form(t.encoding)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if grown := f.encode(b, t, offset); grown > 0 {
+		t.topic.hub.blocks.grown(b, grown)
+	}
+	p := piece{next: b.next}
+	if f.done < len(b.records) {
+		p.next = b.records[f.done].Offset
+	}
+	i, _ := slices.BinarySearchFunc(f.entries, offset, func(e blockEntry, offset int64) int { return int(min(max(e.offset-offset, -1), 1)) })
+	if i > 0 {
+		p.begin = f.entries[i-1].end
+	}
+	p.frames, p.entries = f.frames[p.begin:len(f.frames):len(f.frames)], f.entries[i:len(f.entries):len(f.entries)]
+	return p
+}
+
+func (b *block) form(e *Encoding) *form {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	f := b.forms[e.key()]
+	if f == nil {
+		f = &form{encoding: e, deflater: newDeflater(e.Deflate)}
+		b.forms[e.key()] = f
+	}
+	return f
+}
+
+// encode encodes what is not yet, for as long as the chain has for one record but
+// at least one from offset on, and returns how much memory that took. While
+// records are transformed here, the session's other topics and its pings wait.
+func (f *form) encode(b *block, t *tail, offset int64) (grown int64) {
+	if f.done == len(b.records) {
+		return 0
+	}
+	before := cap(f.frames) + entrySize*cap(f.entries)
+	if f.frames == nil {
+		f.frames = make([]byte, 0, int(b.size())) // a guess
+	}
+	chain := f.encoding.Chain
+	begin := time.Now()
+	for ; f.done < len(b.records); f.done++ {
+		own := b.records[f.done]
+		if chain != nil && f.done > 0 && b.records[f.done-1].Offset >= offset && time.Since(begin) >= chain.limit() {
+			break
+		}
+		f.add(t, &own)
+	}
+	if f.done == len(b.records) {
+		f.payload, f.deflater = nil, nil
+	}
+	return int64(cap(f.frames) + entrySize*cap(f.entries) - before)
+}
+
+// add appends a record's frame.
+func (f *form) add(t *tail, r *record.Record) {
+	offset := r.Offset
+	keep, err := f.encoding.Chain.run(&f.box, r)
+	if err == nil && keep {
+		f.payload, err = f.encoding.append(f.payload[:0], r)
+	}
+	if err != nil {
+		t.topic.hub.cfg.skipped(t.topic.name, err)
+	}
+	if err != nil || !keep {
+		return
+	}
+	first, payload := f.deflater.frame(f.encoding.firstByte(), f.payload)
+	f.frames = appendFrame(f.frames, first, payload)
+	f.entries = append(f.entries, blockEntry{offset, len(f.frames)})
+}

@@ -1,0 +1,241 @@
+package gateway
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"math/bits"
+	"slices"
+	"sync"
+
+	"github.com/kafkaws/kafkaws/record"
+)
+
+// blockFetches is how many blocks are fetched at a time, whatever the number of
+// sessions that wait for some: those that follow the tails have a right to the
+// brokers too.
+const blockFetches = 4
+
+// blocks holds ranges of the topics' records that sessions have asked for and
+// that no tail holds, decoded, for whoever asks next: many sessions that come
+// back together read the same.
+//
+// A partition's blocks do not overlap. Each begins where another one ends, or at
+// a multiple of the partition's stride, so that sessions which begin at
+// neighbouring offsets share their blocks.
+type blocks struct {
+	hub     *Hub
+	fetches chan struct{}
+
+	mu      sync.Mutex
+	shelves map[shelfKey]*shelf
+	recent  list.List // of *block, the one used last in front
+	held    int64
+}
+
+type shelfKey struct {
+	topic     string
+	partition int32
+}
+
+// shelf is what is held of a partition.
+type shelf struct {
+	stride  int64 // 0 before the first block
+	blocks  []*block
+	flights map[int64]*flight // by the offset that is being fetched
+}
+
+// flight is a fetch that is under way.
+type flight struct {
+	done chan struct{}
+	err  error
+}
+
+func newBlocks(h *Hub) *blocks {
+	return &blocks{hub: h, fetches: make(chan struct{}, blockFetches), shelves: make(map[shelfKey]*shelf)}
+}
+
+// get returns the block that an offset is in, fetched if need be. It fails as
+// record.Source's Fetch does.
+func (bs *blocks) get(ctx context.Context, topic string, partition int32, offset int64) (*block, error) {
+	key := shelfKey{topic, partition}
+	exact := false
+	for {
+		bs.mu.Lock()
+		s := bs.shelves[key]
+		if s == nil {
+			s = &shelf{flights: make(map[int64]*flight)}
+			bs.shelves[key] = s
+		}
+		if b := s.find(offset); b != nil {
+			bs.recent.MoveToFront(b.place)
+			bs.mu.Unlock()
+			return b, nil
+		}
+		from := offset
+		if !exact {
+			from = s.begin(offset)
+		}
+		f := s.flights[from]
+		mine := f == nil
+		if mine {
+			f = &flight{done: make(chan struct{})}
+			s.flights[from] = f
+		}
+		bs.mu.Unlock()
+		if mine {
+			f.err = bs.fetch(ctx, key, s, from)
+			bs.mu.Lock()
+			delete(s.flights, from)
+			bs.mu.Unlock()
+			close(f.done)
+		}
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		switch {
+		case f.err == nil:
+		case errors.Is(f.err, record.ErrOffsetGone) && from < offset:
+			exact = true // the log begins behind the multiple of the stride
+		case !mine && ctx.Err() == nil && errors.Is(f.err, context.Canceled):
+			// It was somebody else who gave up.
+		default:
+			return nil, f.err
+		}
+	}
+}
+
+// fetch fetches what there is from an offset on, up to the next block that is
+// held.
+func (bs *blocks) fetch(ctx context.Context, key shelfKey, s *shelf, from int64) error {
+	select {
+	case bs.fetches <- struct{}{}:
+		defer func() { <-bs.fetches }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	batch, err := bs.hub.cfg.Source.Fetch(ctx, key.topic, key.partition, from)
+	if err != nil {
+		return err
+	}
+	if batch.Next <= from {
+		// There is nothing where there was something: the log was cut, which
+		// the topic's reading will notice.
+		return record.ErrUnavailable
+	}
+	bs.mu.Lock()
+	defer bs.mu.Unlock()
+	if bs.shelves[key] != s {
+		return nil // forgotten meanwhile
+	}
+	if s.stride == 0 {
+		s.stride = 1 << max(bits.Len64(uint64(batch.Next-from))-1, 4)
+	}
+	i, _ := slices.BinarySearchFunc(s.blocks, from, func(b *block, from int64) int { return int(min(max(b.first-from, -1), 1)) })
+	if i < len(s.blocks) && s.blocks[i].first < batch.Next {
+		batch.Next = s.blocks[i].first
+		n := len(batch.Records)
+		for n > 0 && batch.Records[n-1].Offset >= batch.Next {
+			n--
+		}
+		batch.Records = batch.Records[:n]
+	}
+	b := newBlock(key, from, batch)
+	b.place = bs.recent.PushFront(b)
+	s.blocks = slices.Insert(s.blocks, i, b)
+	bs.hold(b, b.size())
+	bs.evict(b)
+	return nil
+}
+
+// find returns the block that an offset is in, or nil.
+func (s *shelf) find(offset int64) *block {
+	i := s.after(offset)
+	if i == 0 || s.blocks[i-1].next <= offset {
+		return nil
+	}
+	return s.blocks[i-1]
+}
+
+// after returns the number of the first block that begins behind an offset.
+func (s *shelf) after(offset int64) int {
+	i, _ := slices.BinarySearchFunc(s.blocks, offset, func(b *block, offset int64) int {
+		if b.first > offset {
+			return 1
+		}
+		return -1
+	})
+	return i
+}
+
+// begin returns where to begin to fetch in order to come by an offset that no
+// block has.
+func (s *shelf) begin(offset int64) int64 {
+	if s.stride == 0 {
+		return offset
+	}
+	from := offset - offset%s.stride
+	if i := s.after(offset); i > 0 {
+		from = max(from, s.blocks[i-1].next)
+	}
+	return from
+}
+
+// hold counts memory of a block. The lock is held.
+func (bs *blocks) hold(b *block, n int64) {
+	b.held += n
+	bs.held += n
+	bs.hub.held.Add(n)
+}
+
+// grown counts what was made of a block, if it is still there.
+func (bs *blocks) grown(b *block, n int64) {
+	bs.mu.Lock()
+	defer bs.mu.Unlock()
+	if b.place != nil {
+		bs.hold(b, n)
+		bs.evict(b)
+	}
+}
+
+// evict lets go of the blocks that were not used for the longest time, while
+// there are more than a quarter of what all tails may hold, but not of keep. The
+// lock is held.
+func (bs *blocks) evict(keep *block) {
+	for bs.held > bs.hub.cfg.BufferTotal/4 {
+		last := bs.recent.Back().Value.(*block)
+		if last == keep {
+			return
+		}
+		bs.remove(last)
+	}
+}
+
+// remove lets go of a block. The lock is held.
+func (bs *blocks) remove(b *block) {
+	s := bs.shelves[b.key]
+	s.blocks = slices.DeleteFunc(s.blocks, func(other *block) bool { return other == b })
+	if len(s.blocks) == 0 && len(s.flights) == 0 {
+		delete(bs.shelves, b.key)
+	}
+	bs.recent.Remove(b.place)
+	b.place = nil
+	bs.hold(b, -b.held)
+}
+
+// forget lets go of all that is held of a topic.
+func (bs *blocks) forget(topic string) {
+	bs.mu.Lock()
+	defer bs.mu.Unlock()
+	for key, s := range bs.shelves {
+		if key.topic != topic {
+			continue
+		}
+		for _, b := range slices.Clone(s.blocks) {
+			bs.remove(b)
+		}
+		delete(bs.shelves, key)
+	}
+}
