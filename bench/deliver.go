@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -18,6 +19,7 @@ func (r *run) deliver(ctx context.Context, write func() error) (d delivered, err
 	if err != nil {
 		return d, err
 	}
+	profiled := r.profiling(ctx)
 	records, deliveries := r.writer.total, r.fleet.wanted(r.writer.written)
 	r.fleet.since.Store(time.Now().UnixMicro())
 	if err := write(); err != nil {
@@ -29,7 +31,7 @@ func (r *run) deliver(ctx context.Context, write func() error) (d delivered, err
 	}
 	d.usage, d.took, err = r.since(ctx, before)
 	d.records, d.deliveries = float64(r.writer.total-records), float64(all-deliveries)
-	return d, err
+	return d, errors.Join(err, profiled())
 }
 
 // report puts down what is measured of deliveries.

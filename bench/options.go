@@ -39,6 +39,7 @@ type options struct {
 	consumed   int // records that the one session of consume reads
 	samples    int // new subscriptions
 	out        string
+	profiles   string
 }
 
 func parseOptions(args []string, usage io.Writer) (*options, error) {
@@ -65,6 +66,7 @@ func parseOptions(args []string, usage io.Writer) (*options, error) {
 	flags.IntVar(&o.acks, "acks", 300, "acknowledgements that each session of publish times")
 	flags.IntVar(&o.consumed, "consumed", 400_000, "records of consume, in floods of -records")
 	flags.IntVar(&o.samples, "samples", 200, "new subscriptions of first, of each kind")
+	flags.StringVar(&o.profiles, "profiles", "", "`directory` for CPU profiles of the targets while they deliver")
 	flags.StringVar(&o.out, "out", "results.json", "`file` for all runs and their medians")
 	if err := flags.Parse(args); err != nil {
 		return nil, err

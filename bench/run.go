@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 )
 
@@ -14,6 +15,7 @@ type run struct {
 	load    load
 	kafka   kafka
 	target  target
+	name    string // of the scenario, the case and the target
 	proxy   *proxy // nil but in scenarios that count requests
 	process *process
 	fleet   *fleet
@@ -49,7 +51,7 @@ func measure(ctx context.Context, k kafka, o *options, s scenario, l load, t tar
 		return res, err
 	}
 	defer func() { err = errors.Join(err, w.close(context.WithoutCancel(ctx))) }()
-	r := &run{o: o, load: l, kafka: k, target: t, fleet: newFleet(l), writer: w, figures: figures{}}
+	r := &run{o: o, load: l, kafka: k, target: t, name: strings.Join([]string{s.name, l.name, t.name}, " "), fleet: newFleet(l), writer: w, figures: figures{}}
 	start := launch{binary: binary, dir: dir, brokers: k.addr, transport: l.transport}
 	if s.counts {
 		if r.proxy, err = startProxy(k.addr); err != nil {

@@ -72,18 +72,16 @@ func (b *block) size() int64 {
 
 // piece is a part of a block, encoded.
 type piece struct {
-	frames  []byte
-	next    int64        // the offset behind it
-	begin   int          // where frames begin in the block's
-	entries []blockEntry // of the frames
+	stretch
+	next int64 // the offset behind it
 }
 
 // after returns the offset behind the first n bytes, which are whole frames.
 func (p *piece) after(n int) int64 {
-	if n == len(p.frames) {
+	if n == len(p.bytes) {
 		return p.next
 	}
-	i, _ := slices.BinarySearchFunc(p.entries, p.begin+n, func(e blockEntry, end int) int { return e.end - end })
+	i, _ := slices.BinarySearchFunc(p.entries, int(p.pos)+n, func(e blockEntry, end int) int { return e.end - end })
 	return p.entries[i].offset + 1
 }
 
@@ -101,10 +99,11 @@ func (b *block) piece(t *tail, offset int64) piece {
 		p.next = b.records[f.done].Offset
 	}
 	i, _ := slices.BinarySearchFunc(f.entries, offset, func(e blockEntry, offset int64) int { return int(min(max(e.offset-offset, -1), 1)) })
+	begin := 0
 	if i > 0 {
-		p.begin = f.entries[i-1].end
+		begin = f.entries[i-1].end
 	}
-	p.frames, p.entries = f.frames[p.begin:len(f.frames):len(f.frames)], f.entries[i:len(f.entries):len(f.entries)]
+	p.stretch = stretch{bytes: f.frames[begin:len(f.frames):len(f.frames)], entries: f.entries[i:len(f.entries):len(f.entries)], pos: uint64(begin)}
 	return p
 }
 

@@ -163,15 +163,13 @@ func (t *tail) startOf(at offsets, partition int32) int64 {
 	return t.first.at(partition)
 }
 
-// wanted returns, of the frames at the front of chunk, which begins where the
-// follower stands, how many bytes are not wanted, and how many behind them are.
-// It notes the former. The last frame that is not wanted ends the catching up.
-func (f *follower) wanted(x *index, chunk []byte) (skip, take int) {
-	t, c := f.tail, f.catchUp
-	t.imu.RLock()
-	defer t.imu.RUnlock()
-	pos := f.pos.Load()
-	end := pos + uint64(len(chunk))
+// wanted returns how many bytes at the front of frames are not wanted, and how
+// many behind them are. It notes the former.
+func (f *follower) wanted(frames stretch) (skip, take int) {
+	c, x, pos := f.catchUp, frames.index, frames.pos
+	f.tail.imu.RLock()
+	defer f.tail.imu.RUnlock()
+	end := pos + uint64(len(frames.bytes))
 	i := x.from(pos)
 	// What is not shown has no bytes, so it may stand right at the place.
 	for ; i < len(x.entries) && x.base+uint64(x.entries[i].end) <= end; i++ {
@@ -227,27 +225,29 @@ func (s *Session) sendBehind(f *follower) error {
 		return s.sendBlock(f)
 	}
 	pos := f.pos.Load()
-	chunk, x, held := f.tail.read(pos)
+	frames, held := f.tail.read(pos)
 	switch {
 	case !held:
 		f.fall()
 		return nil
-	case len(chunk) == 0:
-		x, c.waiting = f.index, true
+	case len(frames.bytes) == 0:
+		c.waiting = true
 	default:
-		skip, take := f.wanted(x, chunk)
-		f.index = x
-		f.pos.Add(uint64(skip))
+		f.index = frames.index
+		skip, take := f.wanted(frames)
+		sent := skip
 		if take > 0 {
-			sent, err := s.writeFrames(chunk[skip : skip+take])
+			frames.bytes, frames.pos = frames.bytes[skip:skip+take], pos+uint64(skip)
+			n, err := s.writeFrames(frames)
 			if err != nil {
 				return err
 			}
-			f.pos.Add(uint64(sent))
+			sent += n
 		}
+		f.pos.Add(uint64(sent))
 	}
 	f.tail.topic.pacer.moved()
-	if f.passed(x, pos, f.pos.Load()) {
+	if f.passed(f.index, pos, f.pos.Load()) {
 		f.catchUp = nil
 	}
 	return nil
@@ -277,8 +277,8 @@ func (s *Session) sendBlock(f *follower) error {
 		return nil // and again
 	}
 	piece := b.piece(t, offset)
-	if len(piece.frames) > 0 {
-		sent, err := s.writeFrames(piece.frames)
+	if len(piece.bytes) > 0 {
+		sent, err := s.writeFrames(piece.stretch)
 		if err != nil {
 			return err
 		}

@@ -30,7 +30,7 @@ type crew struct {
 func (c *crew) add(f *follower) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	f.crew, f.index = c, len(c.members)
+	f.crew, f.member = c, len(c.members)
 	c.members = append(c.members, f)
 }
 
@@ -38,8 +38,8 @@ func (c *crew) remove(f *follower) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	last := len(c.members) - 1
-	c.members[f.index] = c.members[last]
-	c.members[f.index].index = f.index
+	c.members[f.member] = c.members[last]
+	c.members[f.member].member = f.member
 	c.members[last] = nil
 	c.members = c.members[:last]
 	// The one that was moved may have been moved past whoever goes through.

@@ -10,7 +10,7 @@ const (
 	// chunkFree is how many bytes are written at once to a socket that takes
 	// them: a longer write costs no less per byte, and lets other topics and
 	// control frames wait.
-	chunkFree = 64 << 10
+	chunkFree = 256 << 10
 	// chunkBlocked is how many are, once the socket has been full: it is what
 	// a session that waits holds of its own, and one record of TLS.
 	chunkBlocked = 16 << 10
@@ -104,17 +104,18 @@ func (s *Session) sendSome() (more bool, err error) {
 		return true, nil
 	}
 	for sent := 0; sent < chunkFree; {
-		f, chunk, more := s.nextChunk()
+		f, frames, more := s.nextFrames()
 		if f == nil {
 			return more, nil
 		}
-		if err := s.writeFrames(f, chunk); err != nil {
+		n, err := s.sendFrames(f, frames)
+		if err != nil {
 			return false, err
 		}
 		if len(s.owed) > 0 {
 			return true, nil
 		}
-		sent += len(chunk)
+		sent += n
 	}
 	return true, nil
 }
@@ -136,14 +137,14 @@ func (s *Session) send() error {
 		if closing {
 			return nil // nothing follows a Close frame
 		}
-		f, chunk, more := s.nextChunk()
+		f, frames, more := s.nextFrames()
 		switch {
 		case f != nil:
-			if err := s.writeFrames(f, chunk); err != nil {
+			if _, err := s.sendFrames(f, frames); err != nil {
 				return err
 			}
 		case more:
-			if err := s.replayNext(); err != nil {
+			if err := s.sendNext(); err != nil {
 				return err
 			}
 		case len(side) == 0:
@@ -178,75 +179,86 @@ func (s *Session) sideWritten() {
 	s.changed.Broadcast()
 }
 
-// nextChunk returns what is new of the next topic in turn that has something. It
+// nextFrames returns what is new of the next topic in turn that has something. It
 // reports more where that takes more than writing.
-func (s *Session) nextChunk() (f *follower, chunk []byte, more bool) {
+func (s *Session) nextFrames() (f *follower, frames stretch, more bool) {
 	for range s.followers {
 		f := s.followers[s.turn]
-		if f.replay != nil {
-			return nil, nil, true
+		if c := f.catchUp; c != nil && !(c.waiting && f.pos.Load() == f.tail.head.Load()) {
+			return nil, stretch{}, true
+		} else if c == nil {
+			frames, held := f.tail.read(f.pos.Load())
+			if !held {
+				return nil, stretch{}, true
+			}
+			if len(frames.bytes) > 0 {
+				f.index = frames.index
+				s.pass()
+				return f, frames, false
+			}
 		}
-		if s.turn++; int(s.turn) == len(s.followers) {
-			s.turn = 0
-		}
-		chunk, held := f.tail.read(f.pos.Load())
-		if !held {
-			s.Close(CloseRecordsLost, reasonBehind)
-			return nil, nil, true
-		}
-		if len(chunk) > 0 {
-			return f, chunk, false
-		}
+		s.pass()
 	}
-	return nil, nil, false
+	return nil, stretch{}, false
 }
 
-// writeFrames writes whole frames from the front of chunk, without waiting, and
-// moves the follower. What a full socket did not take of a frame that was begun,
-// and a little more, is copied to be written by somebody who waits: so nobody
-// who waits keeps a segment in memory, or depends on it.
-func (s *Session) writeFrames(f *follower, chunk []byte) error {
-	limit := chunkFree
-	if s.slow || !s.direct.ok() {
-		limit = chunkBlocked
+// pass passes the turn to the next topic.
+func (s *Session) pass() {
+	if s.turn++; int(s.turn) == len(s.followers) {
+		s.turn = 0
 	}
-	chunk = chunk[:wholeFrames(chunk, limit)]
-	written := 0
-	if s.direct.ok() {
-		var err error
-		if written, err = s.direct.write(chunk); err != nil {
-			return err
-		}
-		if written > 0 {
-			s.live()
-		}
-		s.slow = written < len(chunk)
+}
+
+// sendNext serves the topic whose turn it is and that takes more than writing.
+func (s *Session) sendNext() error {
+	f := s.followers[s.turn]
+	s.pass()
+	if f.catchUp == nil {
+		f.fallenOff()
+		return nil
 	}
-	end := written
-	if written < len(chunk) {
-		end = s.owe(chunk, written)
-	}
-	f.pos.Add(uint64(end))
+	return s.sendBehind(f)
+}
+
+// sendFrames sends what it can of frames of the tail that the follower stands
+// before.
+func (s *Session) sendFrames(f *follower, frames stretch) (int, error) {
+	n, err := s.writeFrames(frames)
+	f.pos.Add(uint64(n))
 	f.tail.topic.pacer.moved()
-	return nil
+	return n, err
 }
 
-// owe copies what of chunk is to be written next, after its first written bytes:
+// writeFrames writes from the front of frames, without waiting, and returns how
+// many bytes of whole frames are done with. What a full socket did not take of a
+// frame that was begun, and a little more, is copied to be written by somebody
+// who waits: so nobody who waits keeps a segment in memory, or depends on it.
+func (s *Session) writeFrames(frames stretch) (int, error) {
+	if !s.direct.ok() {
+		return s.owe(frames, 0), nil
+	}
+	frames = frames.until(frames.cut(0, chunkFree))
+	written, err := s.direct.write(frames.bytes)
+	if err != nil {
+		return 0, err
+	}
+	if written > 0 {
+		s.live()
+	}
+	if written < len(frames.bytes) {
+		return s.owe(frames, written), nil
+	}
+	return written, nil
+}
+
+// owe copies what of frames is to be written next, after the first written bytes:
 // about as much as the session's buffer takes, up to the end of a frame. It
-// returns where in chunk that is.
-func (s *Session) owe(chunk []byte, written int) int {
-	end := 0
-	for end <= written {
-		end += frameLen(chunk[end:])
-	}
-	if left := chunkBlocked - (end - written); left > 0 && end < len(chunk) {
-		if next := end + frameLen(chunk[end:]); next-end <= left {
-			end += wholeFrames(chunk[end:], left)
-		}
-	}
+// returns where that is.
+func (s *Session) owe(frames stretch, written int) int {
+	end := frames.cut(written, written+chunkBlocked)
 	s.buffer = s.pool.chunks.Get().(*[chunkBlocked]byte)
 	// A frame that is larger than the buffer gets memory of its own.
-	s.owed = append(s.buffer[:0], chunk[written:end]...)
+	s.owed = append(s.buffer[:0], frames.bytes[written:end]...)
 	return end
 }
 
@@ -255,7 +267,7 @@ func (s *Session) pay() error {
 	if len(s.owed) == 0 {
 		return nil
 	}
-	err := s.write(s.owed)
+	err := s.wait(s.owed)
 	s.pool.chunks.Put(s.buffer)
 	s.owed, s.buffer = nil, nil
 	if err == nil {
@@ -266,8 +278,7 @@ func (s *Session) pay() error {
 	return err
 }
 
-// write writes p whole, waiting while the socket is full, as long as there is
-// progress. After an error nothing more can be written.
+// write writes p whole. After an error nothing more can be written.
 func (s *Session) write(p []byte) error {
 	if s.direct.ok() {
 		n, err := s.direct.write(p)
@@ -278,6 +289,12 @@ func (s *Session) write(p []byte) error {
 			return nil
 		}
 	}
+	return s.wait(p)
+}
+
+// wait writes p whole, waiting while the socket is full, as long as there is
+// progress.
+func (s *Session) wait(p []byte) error {
 	for {
 		s.armWrite()
 		n, err := s.conn.Conn.Write(p)

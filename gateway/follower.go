@@ -14,14 +14,15 @@ type follower struct {
 	// pos is the place in the tail's stream up to which the session has been
 	// served. The flusher moves it; others look whether it is still held.
 	pos atomic.Uint64
-	// crew and index are the follower's place among the tail's followers.
-	crew  *crew
-	index int
-	// replay is what the session is served before pos, nil when it was; the
-	// flusher's own. replaying is the same for others to see: a place that
-	// nobody stands at yet may be trimmed.
-	replay    *replay
-	replaying atomic.Bool
+	// index tells which records stand before pos; the flusher's own.
+	index *index
+	// catchUp is set while the session is not served from the tail as everybody
+	// is; the flusher's own. behind tells others that it stands nowhere in it.
+	catchUp *catchUp
+	behind  atomic.Bool
+	// crew and member are the follower's place among the tail's followers.
+	crew   *crew
+	member int
 }
 
 // followers are the followers of a tail, in as many crews as the machine has
@@ -98,7 +99,7 @@ func (fs *followers) each(do func(*follower)) {
 // allAt reports whether every follower has been served up to a place.
 func (fs *followers) allAt(pos uint64) bool {
 	all := true
-	fs.each(func(f *follower) { all = all && f.pos.Load() == pos && !f.replaying.Load() })
+	fs.each(func(f *follower) { all = all && f.pos.Load() == pos && !f.behind.Load() })
 	return all
 }
 
@@ -109,7 +110,7 @@ func (fs *followers) lag(head, enough uint64) (least uint64, found bool) {
 		c := &fs.crews[i]
 		c.mu.Lock()
 		for _, f := range c.members {
-			if f.replaying.Load() {
+			if f.behind.Load() {
 				continue
 			}
 			if behind := head - f.pos.Load(); !found || behind < least {
@@ -137,7 +138,7 @@ func (fs *followers) wake() {
 // follow adds a session at the head of the tail. The topic's lock is held, so
 // no record can come between the head and the session.
 func (t *tail) follow(s *Session) *follower {
-	f := &follower{session: s, tail: t}
+	f := &follower{session: s, tail: t, index: t.current()}
 	f.pos.Store(t.head.Load())
 	t.followers.add(f)
 	return f

@@ -73,37 +73,3 @@ func appendClose(dst []byte, code int, reason string) []byte {
 	dst = binary.BigEndian.AppendUint16(dst, uint16(code))
 	return append(dst, reason...)
 }
-
-// frameLen returns the length, header included, of the unmasked frame that p
-// begins with. p holds at least the frame's header.
-func frameLen(p []byte) int {
-	switch n := int(p[1] & 0x7f); n {
-	case 126:
-		return 4 + int(binary.BigEndian.Uint16(p[2:]))
-	case 127:
-		return maxHeader + int(binary.BigEndian.Uint64(p[2:]))
-	default:
-		return 2 + n
-	}
-}
-
-// wholeFrames returns how many bytes of p, which is made of whole frames, to
-// write at once: as many whole frames as fit in limit, or the first one where
-// it alone is longer.
-func wholeFrames(p []byte, limit int) int {
-	if len(p) <= limit {
-		return len(p)
-	}
-	end := 0
-	for {
-		next := end + frameLen(p[end:])
-		if next > limit {
-			break
-		}
-		end = next
-	}
-	if end == 0 {
-		return frameLen(p)
-	}
-	return end
-}

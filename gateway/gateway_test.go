@@ -86,8 +86,8 @@ func TestLongRecordsAndControlFramesDoNotMix(t *testing.T) {
 }
 
 func TestStalledClientDelaysNobodyAndIsClosed(t *testing.T) {
-	const buffer = 1 << 20
-	r := newRig(t, func(h *HubConfig, _ *PoolConfig) { h.Buffer = buffer })
+	const buffer = 8 << 20
+	r := newRig(t, func(h *HubConfig, p *PoolConfig) { h.Buffer, p.SlowClient = buffer, SlowDisconnect })
 	// stalled reads nothing; its socket takes some and then blocks.
 	stalled := r.dial("a")
 	good := r.dial("a")

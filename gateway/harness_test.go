@@ -33,14 +33,19 @@ type fakeSource struct {
 	stopped chan string
 	// silent topics never start, as when no broker answers.
 	silent map[string]bool
-	// stored is what Fetch finds, by partition.
-	stored map[int32][]string
-	resume chan string
+	// stored is what Fetch finds of a topic that was there before, by
+	// partition, and fed what was delivered of each.
+	stored  map[int32][]string
+	fed     map[string]map[int32][]record.Record
+	fetched []record.Batch // all that Fetch has returned
+	// partitions is how many a topic has, 1 where it is 0.
+	partitions int32
+	resume     chan string
 }
 
 func newFakeSource() *fakeSource {
 	return &fakeSource{
-		sinks: map[string]record.Sink{}, silent: map[string]bool{},
+		sinks: map[string]record.Sink{}, fed: map[string]map[int32][]record.Record{}, silent: map[string]bool{},
 		stopped: make(chan string, 2000), resume: make(chan string, 100),
 	}
 }
@@ -54,6 +59,9 @@ func (f *fakeSource) Read(topic string, sink record.Sink) record.Reading {
 	f.sinks[topic] = sink
 	if !f.silent[topic] {
 		next := map[int32]int64{0: 0}
+		for p := range f.partitions {
+			next[p] = 0
+		}
 		for p, values := range f.stored {
 			next[p] = int64(len(values))
 		}
@@ -72,11 +80,21 @@ func (f *fakeSource) Earliest(context.Context, string) (map[int32]int64, error) 
 	return first, nil
 }
 
-// Fetch returns up to three of the stored records.
+// Fetch returns up to three of the stored records, or of those that were fed.
 func (f *fakeSource) Fetch(_ context.Context, topic string, p int32, offset int64) (record.Batch, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	b := record.Batch{Partition: p, Next: offset}
+	defer func() { f.fetched = append(f.fetched, b) }()
+	if int(offset) >= len(f.stored[p]) {
+		for _, r := range f.fed[topic][p] {
+			if r.Offset >= offset && len(b.Records) < 3 {
+				b.Records = append(b.Records, r)
+				b.Next = r.Offset + 1
+			}
+		}
+		return b, nil
+	}
 	for _, v := range f.stored[p][offset:min(int(offset)+3, len(f.stored[p]))] {
 		b.Records = append(b.Records, record.Record{Topic: topic, Partition: p, Offset: b.Next, Value: []byte(v)})
 		b.Next++
@@ -98,6 +116,17 @@ func (f *fakeSource) feed(topic string, partition int32, first int64, values ...
 	for i, v := range values {
 		b.Records = append(b.Records, record.Record{Topic: topic, Partition: partition, Offset: first + int64(i), Value: []byte(v)})
 	}
+	f.deliver(topic, b)
+}
+
+// deliver delivers a batch, which Fetch finds from then on.
+func (f *fakeSource) deliver(topic string, b record.Batch) {
+	f.mu.Lock()
+	if f.fed[topic] == nil {
+		f.fed[topic] = map[int32][]record.Record{}
+	}
+	f.fed[topic][b.Partition] = append(f.fed[topic][b.Partition], b.Records...)
+	f.mu.Unlock()
 	f.sink(topic).Deliver(b)
 }
 
@@ -301,4 +330,11 @@ func numbered(n int, size int) []string {
 		out[i] = string(p)
 	}
 	return out
+}
+
+// fed returns how many records of a partition were delivered.
+func (r *rig) fed(topic string, partition int32) int {
+	r.source.mu.Lock()
+	defer r.source.mu.Unlock()
+	return len(r.source.fed[topic][partition])
 }

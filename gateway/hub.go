@@ -37,6 +37,7 @@ type Hub struct {
 
 	// held is how many bytes all tails hold, and tails how many there are.
 	held       atomic.Int64
+	blocks     *blocks
 	tails      atomic.Int64
 	reclaiming sync.Mutex
 
@@ -47,7 +48,9 @@ type Hub struct {
 
 // NewHub returns a hub that reads nothing yet.
 func NewHub(cfg HubConfig) *Hub {
-	return &Hub{cfg: cfg, topics: make(map[string]*topic)}
+	h := &Hub{cfg: cfg, topics: make(map[string]*topic)}
+	h.blocks = newBlocks(h)
+	return h
 }
 
 // Close ends all reading. Sessions that are still there get no more records.
@@ -130,6 +133,6 @@ func (f *follower) settle(ctx context.Context, earliest bool) error {
 	if err != nil {
 		return err
 	}
-	newReplay(f, first)
+	f.lag(offsetsOf(first))
 	return nil
 }

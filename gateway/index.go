@@ -61,12 +61,15 @@ func (x *index) frame(i int) bool {
 	return i == 0 && x.entries[0].end > 0 || i > 0 && x.entries[i].end > x.entries[i-1].end
 }
 
+// end returns where an entry's frame ends.
+func (x *index) end(i int) uint64 { return x.base + uint64(x.entries[i].end) }
+
 // begin returns where an entry's frame begins.
 func (x *index) begin(i int) uint64 {
 	if i == 0 {
 		return x.base
 	}
-	return x.base + uint64(x.entries[i-1].end)
+	return x.end(i - 1)
 }
 
 // note adds an entry. One for what is not shown takes the place of an earlier one

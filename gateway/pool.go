@@ -35,6 +35,9 @@ type PoolConfig struct {
 	MaxInFlight int
 	// PingInterval is how often a quiet client is pinged.
 	PingInterval time.Duration
+	// SlowClient says what becomes of a session that takes records more slowly
+	// than they come.
+	SlowClient SlowClient
 	// WriteTimeout is how long a write may make no progress.
 	WriteTimeout time.Duration
 	// Logger logs the ends of sessions.

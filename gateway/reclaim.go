@@ -73,9 +73,9 @@ func (h *Hub) quietest() []*tail {
 }
 
 // segmentLimit returns how large a segment may be: every tail keeps one that is
-// not full, and with many tails these alone must not use up what they may hold.
+// not full, and these alone must not use up what a tail, or all of them, may hold.
 func (h *Hub) segmentLimit() int {
-	share := h.cfg.BufferTotal / 8 / max(h.tails.Load(), 1)
+	share := min(h.cfg.BufferTotal/max(h.tails.Load(), 1), h.cfg.Buffer) / 8
 	return int(min(max(share, firstSegment), maxSegment))
 }
 

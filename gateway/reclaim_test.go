@@ -22,7 +22,7 @@ func TestManyTopicsOnASmallNode(t *testing.T) {
 	value := strings.Repeat("v", 1000)
 	for round := range rounds {
 		for _, name := range names {
-			r.source.sink(name).Deliver(record.Batch{Next: int64(round + 1), Records: []record.Record{{Topic: name, Offset: int64(round), Value: []byte(value)}}})
+			r.source.deliver(name, record.Batch{Next: int64(round + 1), Records: []record.Record{{Topic: name, Offset: int64(round), Value: []byte(value)}}})
 			if held := r.hub.Held(); held > total+topics*firstSegment {
 				t.Fatalf("%d bytes are held, %d may be", held, total)
 			}

@@ -11,6 +11,8 @@ const (
 	// size, and one that took longer than slow by one of half.
 	quick = time.Second
 	slow  = 30 * time.Second
+	// maxEntries bounds the index of a segment whose records are not shown.
+	maxEntries = 16 << 10
 )
 
 // segment is a run of whole frames that stand one behind the other in memory.
@@ -22,6 +24,10 @@ type segment struct {
 	data []byte
 	// used is how much of data is filled. The worker's own.
 	used int
+	// index says which records the frames are.
+	index *index
+	// held is what was counted for the segment. The worker's own.
+	held int64
 }
 
 // nextSize returns the size of the segment after one that was filled in that

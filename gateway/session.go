@@ -63,10 +63,8 @@ type Session struct {
 	flusher atomic.Int32
 	// flushing is the flush method, bound once: to start it allocates nothing.
 	flushing func()
-	// turn is the topic that is served next, and slow tells that the last
-	// write did not go through at once. The flusher's own.
+	// turn is the topic that is served next; the flusher's own.
 	turn int32
-	slow bool
 	// owed is what must be written before anything else, in buffer where it fits
 	// into one. The flusher's own.
 	owed   []byte

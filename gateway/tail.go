@@ -1,84 +1,22 @@
 package gateway
 
 import (
-	"fmt"
 	"slices"
 	"sort"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/kafkaws/kafkaws/record"
 )
 
-// Codec is what the gateway needs of a codec: see package codec for the whole
-// contract.
-type Codec interface {
-	// Binary tells the frame type of the messages that Append makes.
-	Binary() bool
-	// Append appends the message that carries r.
-	Append(dst []byte, r *record.Record) ([]byte, error)
-	// Decode reads a client's message into r; false means that it is to be
-	// ignored. An error with a method CloseReason() string has a sentence for
-	// the client.
-	Decode(r *record.Record, binary bool, message []byte) (bool, error)
-}
-
-// Encoding is a way to put records on the wire. Sessions that follow a topic
-// with encodings of the same ID, Chain and Deflate share one tail.
-type Encoding struct {
-	// Chain transforms the records.
-	Chain *Chain
-	// ID names the codec with all its options.
-	ID string
-	// Codec makes the messages.
-	Codec Codec
-	// Deflate compresses messages (permessage-deflate, RFC 7692).
-	Deflate Deflate
-}
-
-type encodingKey struct {
-	chain   string
-	id      string
-	deflate Deflate
-}
-
-func (e *Encoding) key() encodingKey { return encodingKey{e.Chain.id(), e.ID, e.Deflate} }
-
-// append is the codec's Append. A codec of somebody else's that panics has failed
-// on that record; it does not take everybody's sessions with it.
-func (e *Encoding) append(dst []byte, r *record.Record) (message []byte, err error) {
-	defer recovered("codec", &err)
-	return e.Codec.Append(dst, r)
-}
-
-// decode is the codec's Decode, with the same care.
-func (e *Encoding) decode(r *record.Record, binary bool, message []byte) (publish bool, err error) {
-	defer recovered("codec", &err)
-	return e.Codec.Decode(r, binary, message)
-}
-
-// recovered makes an error of a panic; it is deferred.
-func recovered(of string, err *error) {
-	if p := recover(); p != nil {
-		*err = fmt.Errorf("%s panicked: %v", of, p)
-	}
-}
-
-// firstByte is the first byte of the frame of an uncompressed message.
-func (e *Encoding) firstByte() byte {
-	if e.Codec.Binary() {
-		return finBit | opBinary
-	}
-	return finBit | opText
-}
-
 // tail holds the newest records of a topic in one encoding, as finished frames
 // in a ring of segments. Its stream of bytes is numbered from 0 when the tail is
 // made; a session's place in it is such a number.
 //
-// The topic's worker appends, under the topic's lock. Readers need no lock: the
-// head is stored after the bytes before it were written, and a view, once
-// published, does not change.
+// The topic's worker appends, under the topic's lock. Readers of frames need no
+// lock: the head is stored after the bytes before it were written, and a view,
+// once published, does not change.
 type tail struct {
 	topic    *topic
 	encoding *Encoding
@@ -86,6 +24,13 @@ type tail struct {
 
 	head atomic.Uint64
 	view atomic.Pointer[[]*segment]
+
+	// imu guards the indexes of all segments; next, the next offset of each
+	// partition at the head; and first, the one at which it began. index is the
+	// one that is being filled; there is one before there is a segment.
+	imu         sync.RWMutex
+	next, first offsets
+	index       *index
 
 	// held is how many bytes the segments take, begun when the last of them was,
 	// and appended when something was last put into it. The topic's lock guards
@@ -96,26 +41,35 @@ type tail struct {
 	followers followers
 }
 
-// read returns the bytes from pos on that stand contiguously, none where pos is
+// newTail makes a tail that begins behind the offsets that the topic has come to.
+func newTail(t *topic, e *Encoding) *tail {
+	tl := &tail{topic: t, encoding: e, deflater: newDeflater(e.Deflate), next: offsetsOf(t.next)}
+	tl.first, tl.index = slices.Clone(tl.next), &index{start: slices.Clone(tl.next)}
+	tl.view.Store(new([]*segment))
+	tl.followers.init()
+	return tl
+}
+
+// read returns the frames from pos on that stand contiguously; none where pos is
 // the head. It reports false where the tail no longer holds pos.
-func (t *tail) read(pos uint64) ([]byte, bool) {
+func (t *tail) read(pos uint64) (stretch, bool) {
 	// The head is loaded first: a view that is loaded later holds all bytes
 	// before it that have not been trimmed.
 	head := t.head.Load()
 	if pos == head {
-		return nil, true
+		return stretch{}, true
 	}
 	segments := *t.view.Load()
 	i := sort.Search(len(segments), func(i int) bool { return segments[i].base > pos }) - 1
 	if i < 0 {
-		return nil, false
+		return stretch{}, false
 	}
 	end := head
 	if i+1 < len(segments) {
 		end = min(end, segments[i+1].base)
 	}
 	seg := segments[i]
-	return seg.data[pos-seg.base : end-seg.base], true
+	return stretch{bytes: seg.data[pos-seg.base : end-seg.base], tail: t, index: seg.index, pos: pos}, true
 }
 
 // oldest returns the first place that the tail still holds.
@@ -126,8 +80,11 @@ func (t *tail) oldest() uint64 {
 	return t.head.Load()
 }
 
-// append encodes records and makes them visible. The topic's lock is held.
-func (t *tail) append(records []record.Record) {
+// append encodes records of a partition and makes them visible; next is the
+// offset behind them and behind those that are not shown. The topic's lock is
+// held.
+func (t *tail) append(partition int32, records []record.Record, next int64) {
+	t.imu.Lock()
 	head := t.head.Load()
 	for i := range records {
 		n, err := t.encode(head, &records[i])
@@ -136,11 +93,17 @@ func (t *tail) append(records []record.Record) {
 			continue
 		}
 		head += uint64(n)
+		t.note(partition, records[i].Offset+1, head)
 	}
-	if head == t.head.Load() {
+	if next > t.next.at(partition) {
+		t.note(partition, next, head)
+	}
+	moved := head != t.head.Load()
+	t.head.Store(head)
+	t.imu.Unlock()
+	if !moved {
 		return
 	}
-	t.head.Store(head)
 	t.appended = time.Now()
 	if t.held > t.topic.hub.cfg.Buffer {
 		t.trim(t.held - t.topic.hub.cfg.Buffer)
@@ -148,14 +111,35 @@ func (t *tail) append(records []record.Record) {
 	t.followers.wake()
 }
 
-const reasonBehind = "records lost: the client reads more slowly than records come"
+// note notes that a partition has come to an offset at a place, which is the
+// last. The lock of the indexes is held.
+func (t *tail) note(partition int32, next int64, pos uint64) {
+	x := t.index
+	t.next.set(partition, next)
+	full := len(x.entries) == cap(x.entries)
+	x.note(entry{offset: next - 1, partition: partition, end: uint32(pos - x.base)})
+	if seg := t.last(); full && seg != nil && seg.index == x {
+		t.count(seg)
+	}
+}
+
+// set has a partition go on at an offset that was not reached by reading: where
+// it begins, or behind a gap.
+func (t *tail) set(partition int32, next int64) {
+	t.imu.Lock()
+	defer t.imu.Unlock()
+	if t.first.at(partition) == unknown {
+		t.first.set(partition, next)
+	}
+	t.note(partition, next, t.head.Load())
+}
 
 // encode puts one record's frame at the end of the stream, which is at head, and
 // returns the frame's length. It is not visible before the head is moved.
 func (t *tail) encode(head uint64, r *record.Record) (int, error) {
 	first := t.encoding.firstByte()
 	seg := t.last()
-	if seg == nil || len(seg.data)-seg.used < maxHeader {
+	if seg == nil || len(seg.data)-seg.used < maxHeader || len(seg.index.entries) >= maxEntries {
 		seg = t.grow(head, r.Size()+maxHeader)
 	}
 	// The payload is encoded in place behind a gap for the header. Where it
@@ -195,16 +179,25 @@ func (t *tail) grow(head uint64, need int) *segment {
 		size = min(nextSize(len(old[n-1].data), now.Sub(t.begun)), t.topic.hub.segmentLimit())
 		if old[n-1].used == 0 {
 			// Nothing was put into it, so nobody can stand in it.
-			t.hold(-int64(len(old[n-1].data)))
+			t.hold(-old[n-1].held)
 			old = old[:n-1]
 		}
 	}
-	seg := &segment{base: head, data: make([]byte, max(size, need))}
-	t.begun = now
-	t.hold(int64(len(seg.data)))
+	size = max(size, need)
+	x := &index{base: head, start: slices.Clone(t.next), entries: make([]entry, 0, max(8, size/512))}
+	seg := &segment{base: head, data: make([]byte, size), index: x}
+	t.index, t.begun = x, now
+	t.count(seg)
 	view := append(slices.Clip(old), seg)
 	t.view.Store(&view)
 	return seg
+}
+
+// count counts what a segment takes.
+func (t *tail) count(seg *segment) {
+	held := int64(len(seg.data) + entrySize*cap(seg.index.entries) + 8*len(seg.index.start))
+	t.hold(held - seg.held)
+	seg.held = held
 }
 
 // trim lets go of the oldest segments until that many bytes are free, or there
@@ -213,7 +206,7 @@ func (t *tail) trim(bytes int64) {
 	segments := *t.view.Load()
 	drop := 0
 	for drop < len(segments)-1 && bytes > 0 {
-		bytes -= int64(len(segments[drop].data))
+		bytes -= segments[drop].held
 		drop++
 	}
 	t.drop(drop)
@@ -228,20 +221,20 @@ func (t *tail) idle() {
 }
 
 // drop lets go of the first n segments. A session that has not been served them
-// yet has lost records.
+// has to read them elsewhere, unless it is one of those that are closed then.
 func (t *tail) drop(n int) {
 	if n == 0 {
 		return
 	}
 	segments := *t.view.Load()
 	for _, seg := range segments[:n] {
-		t.hold(-int64(len(seg.data)))
+		t.hold(-seg.held)
 	}
 	view := slices.Clone(segments[n:])
 	t.view.Store(&view)
 	oldest := t.oldest()
 	t.followers.each(func(f *follower) {
-		if !f.replaying.Load() && f.pos.Load() < oldest {
+		if f.session.pool.cfg.SlowClient == SlowDisconnect && !f.behind.Load() && f.pos.Load() < oldest {
 			// The flusher would notice by itself, unless it is blocked.
 			f.session.Close(CloseRecordsLost, reasonBehind)
 		}

@@ -85,6 +85,11 @@ func (t *topic) Started(next map[int32]int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	maps.Copy(t.next, next)
+	for _, tail := range t.tails {
+		for partition, offset := range next {
+			tail.set(partition, offset)
+		}
+	}
 	t.settle.Do(func() { close(t.settled) })
 }
 
@@ -127,10 +132,13 @@ const reasonGone = "records lost: kafka no longer has them"
 
 // Lost closes the sessions that follow the topic: their subprotocols have no way
 // to say that records are missing.
-func (t *topic) Lost(int32, int64, int64) {
+func (t *topic) Lost(partition int32, _, next int64) {
+	t.hub.blocks.forget(t.name)
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.next[partition] = next
 	for _, tail := range t.tails {
+		tail.set(partition, next)
 		tail.followers.each(func(f *follower) { f.session.Close(CloseRecordsLost, reasonGone) })
 	}
 }
@@ -201,7 +209,7 @@ func (t *topic) put(partition int32, records []record.Record, next int64) {
 	t.next[partition] = next
 	for _, c := range t.chains {
 		for _, tail := range c.tails {
-			tail.append(c.records)
+			tail.append(partition, c.records, next)
 		}
 		c.forget()
 	}
@@ -223,9 +231,7 @@ func (t *topic) behind() *chained {
 func (t *topic) tailOf(e *Encoding) *tail {
 	tl := t.tails[e.key()]
 	if tl == nil {
-		tl = &tail{topic: t, encoding: e, deflater: newDeflater(e.Deflate)}
-		tl.view.Store(new([]*segment))
-		tl.followers.init()
+		tl = newTail(t, e)
 		t.tails[e.key()] = tl
 		t.hub.tails.Add(1)
 		c := t.chains[e.Chain.id()]

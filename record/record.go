@@ -56,8 +56,15 @@ func (r *Record) Size() int {
 // Clone returns a copy of the record that shares no bytes with it. All bytes of
 // the copy stand in one allocation; a nil slice stays nil, an empty one empty.
 func (r *Record) Clone() *Record {
+	c, _ := r.CopyTo(make([]byte, 0, r.Size()))
+	return &c
+}
+
+// CopyTo returns a copy of the record whose bytes are appended to buf, and the
+// extended slice. Whoever copies many records gives buf the capacity for all of
+// them.
+func (r *Record) CopyTo(buf []byte) (Record, []byte) {
 	c := *r
-	buf := make([]byte, 0, r.Size())
 	keep := func(b []byte) []byte {
 		if b == nil {
 			return nil
@@ -73,5 +80,5 @@ func (r *Record) Clone() *Record {
 			c.Headers[i] = Header{Key: h.Key, Value: keep(h.Value)}
 		}
 	}
-	return &c
+	return c, buf
 }
