@@ -60,6 +60,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //		origins         <origin...>
 //		start           latest|earliest
 //		missing_topics  wait|reject
+//		slow_client     catch_up|disconnect|drop_oldest
 //		on_reload       keep|drain
 //
 //		codec           <name> [<args...>] {
@@ -119,6 +120,7 @@ var subdirectives = map[string]subdirective{
 	"origins":        readList("<origin...>", checkOrigin, func(h *Handler) *[]string { return &h.Origins }),
 	"start":          readChoice(startChoices, func(h *Handler) *string { return &h.Start }),
 	"missing_topics": readChoice(missingTopicsChoices, func(h *Handler) *string { return &h.MissingTopics }),
+	"slow_client":    readChoice(slowClientChoices, func(h *Handler) *string { return &h.SlowClient }),
 	"on_reload":      readChoice(onReloadChoices, func(h *Handler) *string { return &h.OnReload }),
 
 	"codec":     {usage: "<name> [<args...>] { ... }", repeats: true, parse: unmarshalCodec},

@@ -66,6 +66,13 @@ type Handler struct {
 	// `reject` it is answered 404. Default: `wait`.
 	MissingTopics string `json:"missing_topics,omitempty"`
 
+	// What happens to a session whose client takes records more slowly than
+	// they come, once it is further behind than what is buffered: with
+	// `catch_up` it reads on from Kafka at its own pace and misses nothing, with
+	// `disconnect` it is closed, with `drop_oldest` it goes on with what is
+	// buffered and misses what is not. Default: `catch_up`.
+	SlowClient string `json:"slow_client,omitempty"`
+
 	// What happens to the sessions of this handler on a reload that does not
 	// change it: `keep` them, or `drain` them like those of a changed one.
 	// Default: `keep`.
@@ -156,8 +163,8 @@ type Consumer struct {
 
 	// How many bytes of each topic, as they go out on the wire, are held for
 	// clients that are behind, for each form that clients take them in (codec,
-	// compression). A client that falls further behind has lost records and is
-	// closed. Default: 8 MiB.
+	// compression). What becomes of a client that falls further behind is up to
+	// `slow_client`. Default: 8 MiB.
 	Buffer int64 `json:"buffer,omitempty"`
 
 	// How many bytes all topics of the cluster may hold together. Default:

@@ -233,7 +233,7 @@ func goroutines(s *site, wanted func(int) bool) int {
 
 func TestClientsThatReadNothing(t *testing.T) {
 	broker := kafkatest.Shared(t)
-	kinds := startKinds(t, broker.Addr(), open+"consumer {\nbuffer 4MiB\n}")
+	kinds := startKinds(t, broker.Addr(), open+"slow_client disconnect\nconsumer {\nbuffer 4MiB\n}")
 	// TLS has buffers of its own.
 	for kind, each := range map[string]int{"plain": 40 << 10, "tls": 80 << 10} {
 		t.Run(kind, func(t *testing.T) { testClientsThatReadNothing(t, kinds[kind].with(t), broker, 4<<20, each) })

@@ -32,6 +32,13 @@ type sessions struct {
 	done  chan struct{} // closed when all is drained and written
 }
 
+// slowClients are the choices of slow_client.
+var slowClients = map[string]gateway.SlowClient{
+	slowCatchUp:    gateway.SlowCatchUp,
+	slowDisconnect: gateway.SlowDisconnect,
+	slowDropOldest: gateway.SlowDropOldest,
+}
+
 func newSessions(h *Handler) (*sessions, error) {
 	reads, releaseHub, err := acquireHub(h.Cluster, h.Consumer)
 	if err != nil {
@@ -53,6 +60,7 @@ func newSessions(h *Handler) (*sessions, error) {
 			MaxInFlight:    h.Limits.MaxInFlight,
 			PingInterval:   time.Duration(h.PingInterval),
 			WriteTimeout:   time.Duration(h.WriteTimeout),
+			SlowClient:     slowClients[h.SlowClient],
 			Logger:         last.logger(),
 			Ended:          sessionEnded,
 			Ignored:        ignoredMessages.Inc,

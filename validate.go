@@ -22,6 +22,9 @@ const (
 	startEarliest      = "earliest"
 	missingWait        = "wait"
 	missingReject      = "reject"
+	slowCatchUp        = "catch_up"
+	slowDisconnect     = "disconnect"
+	slowDropOldest     = "drop_oldest"
 	onReloadKeep       = "keep"
 	onReloadDrain      = "drain"
 	isolationCommitted = "read_committed"
@@ -33,6 +36,7 @@ type choices []string
 var (
 	startChoices            = choices{startLatest, startEarliest}
 	missingTopicsChoices    = choices{missingWait, missingReject}
+	slowClientChoices       = choices{slowCatchUp, slowDisconnect, slowDropOldest}
 	onReloadChoices         = choices{onReloadKeep, onReloadDrain}
 	acksChoices             = choices{"all", "leader", "none"}
 	batchCompressionChoices = choices{"none", "gzip", "snappy", "lz4", "zstd"}
@@ -53,6 +57,7 @@ func (h *Handler) applyDefaults() {
 	h.Consumer.Buffer = cmp.Or(h.Consumer.Buffer, min(8<<20, h.Consumer.BufferTotal))
 	h.Start = cmp.Or(h.Start, startChoices[0])
 	h.MissingTopics = cmp.Or(h.MissingTopics, missingTopicsChoices[0])
+	h.SlowClient = cmp.Or(h.SlowClient, slowClientChoices[0])
 	h.OnReload = cmp.Or(h.OnReload, onReloadChoices[0])
 	if len(h.CodecsRaw) == 0 {
 		h.CodecsRaw = []json.RawMessage{
@@ -83,6 +88,7 @@ func (h *Handler) Validate() error {
 		setting("origins", checkEach(h.Origins, checkOrigin)),
 		setting("start", startChoices.check(h.Start)),
 		setting("missing_topics", missingTopicsChoices.check(h.MissingTopics)),
+		setting("slow_client", slowClientChoices.check(h.SlowClient)),
 		setting("on_reload", onReloadChoices.check(h.OnReload)),
 		h.Limits.validate(),
 		setting("ping_interval", checkDuration(h.PingInterval)),

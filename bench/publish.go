@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -94,6 +95,7 @@ func (r *run) flood(ctx context.Context, all []*publisher) error {
 		if err != nil {
 			return err
 		}
+		profiled := r.profiling(ctx)
 		n := r.o.published / len(all)
 		if err := each(n)(); err != nil {
 			return err
@@ -105,7 +107,7 @@ func (r *run) flood(ctx context.Context, all []*publisher) error {
 		r.figures["allocs_per_record"] = float64(used.mallocs) / records
 		r.figures["kafka_cpu_us_per_record"] = micros(used.kafka, records)
 		r.figures["generator_cpu_us"] = micros(used.generator, records)
-		return err
+		return errors.Join(err, profiled())
 	})
 }
 

@@ -42,11 +42,11 @@ type shelfKey struct {
 type shelf struct {
 	stride  int64 // 0 before the first block
 	blocks  []*block
-	flights map[int64]*flight // by the offset that is being fetched
+	errands map[int64]*errand // by the offset that is being fetched
 }
 
-// flight is a fetch that is under way.
-type flight struct {
+// errand is a fetch that is under way.
+type errand struct {
 	done chan struct{}
 	err  error
 }
@@ -64,7 +64,7 @@ func (bs *blocks) get(ctx context.Context, topic string, partition int32, offset
 		bs.mu.Lock()
 		s := bs.shelves[key]
 		if s == nil {
-			s = &shelf{flights: make(map[int64]*flight)}
+			s = &shelf{errands: make(map[int64]*errand)}
 			bs.shelves[key] = s
 		}
 		if b := s.find(offset); b != nil {
@@ -76,17 +76,17 @@ func (bs *blocks) get(ctx context.Context, topic string, partition int32, offset
 		if !exact {
 			from = s.begin(offset)
 		}
-		f := s.flights[from]
+		f := s.errands[from]
 		mine := f == nil
 		if mine {
-			f = &flight{done: make(chan struct{})}
-			s.flights[from] = f
+			f = &errand{done: make(chan struct{})}
+			s.errands[from] = f
 		}
 		bs.mu.Unlock()
 		if mine {
 			f.err = bs.fetch(ctx, key, s, from)
 			bs.mu.Lock()
-			delete(s.flights, from)
+			delete(s.errands, from)
 			bs.mu.Unlock()
 			close(f.done)
 		}
@@ -217,7 +217,7 @@ func (bs *blocks) evict(keep *block) {
 func (bs *blocks) remove(b *block) {
 	s := bs.shelves[b.key]
 	s.blocks = slices.DeleteFunc(s.blocks, func(other *block) bool { return other == b })
-	if len(s.blocks) == 0 && len(s.flights) == 0 {
+	if len(s.blocks) == 0 && len(s.errands) == 0 {
 		delete(bs.shelves, b.key)
 	}
 	bs.recent.Remove(b.place)

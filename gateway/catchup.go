@@ -106,6 +106,12 @@ func (f *follower) join() bool {
 	t, c := f.tail, f.catchUp
 	t.imu.RLock()
 	defer t.imu.RUnlock()
+	// Partitions that were found since are wanted from their beginning on.
+	for p := range int32(len(t.first)) {
+		if c.next.at(p) == unknown && t.first[p] != unknown {
+			c.next.set(p, t.first[p])
+		}
+	}
 	segments := *t.view.Load()
 	// From the last segment at whose beginning nothing wanted had passed.
 	i := len(segments) - 1
@@ -207,8 +213,9 @@ func (f *follower) passed(x *index, from, to uint64) bool {
 	for i := x.from(from); i < len(x.entries) && x.base+uint64(x.entries[i].end) <= to; i++ {
 		c.pass(&x.entries[i])
 	}
-	for p, offset := range x.at(to) {
-		if c.next.at(int32(p)) > offset {
+	at := x.at(to)
+	for p := range int32(len(c.next)) {
+		if c.next[p] > t.startOf(at, p) {
 			return false
 		}
 	}

@@ -11,9 +11,11 @@ const (
 	// them: a longer write costs no less per byte, and lets other topics and
 	// control frames wait.
 	chunkFree = 256 << 10
-	// chunkBlocked is how many are, once the socket has been full: it is what
-	// a session that waits holds of its own, and one record of TLS.
+	// chunkBlocked is how many are to one that can only be written to by waiting:
+	// one record of TLS, which is what a session that waits holds of its own.
 	chunkBlocked = 16 << 10
+	// scrap is room for what most frames are.
+	scrap = 1 << 10
 )
 
 // wake makes sure that a flusher looks at what there is to send.
@@ -235,7 +237,7 @@ func (s *Session) sendFrames(f *follower, frames stretch) (int, error) {
 // who waits: so nobody who waits keeps a segment in memory, or depends on it.
 func (s *Session) writeFrames(frames stretch) (int, error) {
 	if !s.direct.ok() {
-		return s.owe(frames, 0), nil
+		return s.owe(frames, 0, chunkBlocked), nil
 	}
 	frames = frames.until(frames.cut(0, chunkFree))
 	written, err := s.direct.write(frames.bytes)
@@ -246,19 +248,21 @@ func (s *Session) writeFrames(frames stretch) (int, error) {
 		s.live()
 	}
 	if written < len(frames.bytes) {
-		return s.owe(frames, written), nil
+		// No more than it takes to wait for the socket: what comes next is
+		// written from where all sessions read it, while that is in the
+		// processor's cache.
+		return s.owe(frames, written, 1), nil
 	}
 	return written, nil
 }
 
 // owe copies what of frames is to be written next, after the first written bytes:
-// about as much as the session's buffer takes, up to the end of a frame. It
-// returns where that is.
-func (s *Session) owe(frames stretch, written int) int {
-	end := frames.cut(written, written+chunkBlocked)
-	s.buffer = s.pool.chunks.Get().(*[chunkBlocked]byte)
-	// A frame that is larger than the buffer gets memory of its own.
-	s.owed = append(s.buffer[:0], frames.bytes[written:end]...)
+// about that many, up to the end of a frame. It returns where that is.
+func (s *Session) owe(frames stretch, written, about int) int {
+	end := frames.cut(written, written+about)
+	s.buffer = s.pool.buffer(end - written)
+	// A frame that is larger than the buffers are gets memory of its own.
+	s.owed = append((*s.buffer)[:0], frames.bytes[written:end]...)
 	return end
 }
 
@@ -268,7 +272,7 @@ func (s *Session) pay() error {
 		return nil
 	}
 	err := s.wait(s.owed)
-	s.pool.chunks.Put(s.buffer)
+	s.pool.giveBack(s.buffer)
 	s.owed, s.buffer = nil, nil
 	if err == nil {
 		// That a client takes records is a sign of life; that the kernel takes

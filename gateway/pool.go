@@ -69,10 +69,13 @@ type Pool struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 
-	// scratch holds *inbound, chunks holds *[chunkBlocked]byte, aheads *ahead.
+	// scratch holds *inbound, flights *flight, aheads *ahead, chunks and scraps *[]byte with room
+	// for as much as their names say.
 	scratch sync.Pool
-	chunks  sync.Pool
+	flights sync.Pool
 	aheads  sync.Pool
+	chunks  sync.Pool
+	scraps  sync.Pool
 	// deflaters holds a *sync.Pool of *deflater for each Deflate in use.
 	deflaters sync.Map
 
@@ -87,10 +90,29 @@ func NewPool(cfg PoolConfig) *Pool {
 	p := &Pool{cfg: cfg, born: time.Now(), empty: make(chan struct{})}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.scratch.New = func() any { return new(inbound) }
-	p.chunks.New = func() any { return new([chunkBlocked]byte) }
+	p.chunks.New = func() any { return new(make([]byte, 0, chunkBlocked)) }
+	p.scraps.New = func() any { return new(make([]byte, 0, scrap)) }
+	p.flights.New = func() any { return newFlight() }
 	p.aheads.New = func() any { return newAhead() }
 	p.wheel.interval = cfg.PingInterval
 	return p
+}
+
+// buffer returns an empty buffer with room for n bytes if there are such.
+func (p *Pool) buffer(n int) *[]byte {
+	if n <= scrap {
+		return p.scraps.Get().(*[]byte)
+	}
+	return p.chunks.Get().(*[]byte)
+}
+
+// giveBack takes a buffer of buffer's back.
+func (p *Pool) giveBack(b *[]byte) {
+	if cap(*b) == scrap {
+		p.scraps.Put(b)
+		return
+	}
+	p.chunks.Put(b)
 }
 
 // uptime is the pool's clock: a session keeps many times, and this one is short.

@@ -38,17 +38,47 @@ func (s *Session) publish(in *inbound) {
 		s.Close(ClosePolicy, "this site does not let you publish to that topic")
 		return
 	}
-	// The decoded record lives in the buffer that the next message is read
-	// into.
-	own := r.Clone()
-	size := own.Size()
+	size := r.Size()
 	if !s.takeOff(size) {
 		return
 	}
-	err := s.pool.cfg.Producer.Publish(s.pool.ctx, own, func(o record.Outcome) { s.landed(size, o.Err) })
-	if err != nil {
+	f := s.pool.flights.Get().(*flight)
+	f.session, f.size = s, size
+	// The decoded record lives in the buffer that the next message is read
+	// into.
+	f.record, f.memory = r.CopyTo(f.memory[:0])
+	if err := s.pool.cfg.Producer.Publish(s.pool.ctx, &f.record, f.done); err != nil {
 		s.landed(size, err)
 	}
+}
+
+// flight is a record that the producer has. It is used again once the record is
+// written, and not where it may still be: a producer may have to send it once more
+// along with others.
+type flight struct {
+	session *Session
+	size    int
+	record  record.Record
+	memory  []byte
+	done    func(record.Outcome) // bound once
+}
+
+// keptFlight is the largest memory of a record that is kept for the next one.
+const keptFlight = 4 << 10
+
+func newFlight() *flight {
+	f := new(flight)
+	f.done = f.landed
+	return f
+}
+
+func (f *flight) landed(o record.Outcome) {
+	s, size := f.session, f.size
+	if o.Err == nil && cap(f.memory) <= keptFlight {
+		f.session, f.record = nil, record.Record{}
+		s.pool.flights.Put(f)
+	}
+	s.landed(size, o.Err)
 }
 
 // takeOff waits for room in the session's window and takes it. It reports false

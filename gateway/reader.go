@@ -86,7 +86,9 @@ func (s *Session) readMessage(binary bool, r io.Reader) error {
 		if cap(in.buf) > keptScratch {
 			in.buf = nil
 		}
-		in.record = record.Record{}
+		// A client's records are mostly for one topic, whose name a codec need
+		// not make again.
+		in.record = record.Record{Topic: in.record.Topic}
 		s.pool.scratch.Put(in)
 	}()
 	limit := s.pool.cfg.MaxMessageSize

@@ -68,7 +68,7 @@ type Session struct {
 	// owed is what must be written before anything else, in buffer where it fits
 	// into one. The flusher's own.
 	owed   []byte
-	buffer *[chunkBlocked]byte
+	buffer *[]byte
 	// control is the reader's budget of control frames.
 	control bucket
 
