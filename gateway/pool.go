@@ -69,10 +69,9 @@ type Pool struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 
-	// scratch holds *inbound, flights *flight, aheads *ahead, chunks and scraps *[]byte with room
+	// scratch holds *inbound, aheads *ahead, chunks and scraps *[]byte with room
 	// for as much as their names say.
 	scratch sync.Pool
-	flights sync.Pool
 	aheads  sync.Pool
 	chunks  sync.Pool
 	scraps  sync.Pool
@@ -89,10 +88,9 @@ type Pool struct {
 func NewPool(cfg PoolConfig) *Pool {
 	p := &Pool{cfg: cfg, born: time.Now(), empty: make(chan struct{})}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
-	p.scratch.New = func() any { return new(inbound) }
+	p.scratch.New = func() any { return newInbound() }
 	p.chunks.New = func() any { return new(make([]byte, 0, chunkBlocked)) }
 	p.scraps.New = func() any { return new(make([]byte, 0, scrap)) }
-	p.flights.New = func() any { return newFlight() }
 	p.aheads.New = func() any { return newAhead() }
 	p.wheel.interval = cfg.PingInterval
 	return p

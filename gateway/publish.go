@@ -14,8 +14,9 @@ const maxFlightBytes = 4 << 20
 // publish hands the record that was read to the producer, if its chain keeps it.
 // The policy is about what the chain made of it. It waits while the session has as
 // many records in flight as it may, so that a client that publishes faster than
-// Kafka takes is slowed down by its own socket.
-func (s *Session) publish(in *inbound) {
+// Kafka takes is slowed down by its own socket. It reports whether the producer
+// has the record now, and with it all of in.
+func (s *Session) publish(in *inbound) (taken bool) {
 	r := &in.record
 	// Transforms may take their time, and the producer may wait for Kafka,
 	// while pongs stay unread.
@@ -25,58 +26,38 @@ func (s *Session) publish(in *inbound) {
 		if s.pool.cfg.Discarded != nil {
 			s.pool.cfg.Discarded(r.Topic, err)
 		}
-		return
+		return false
 	}
 	if !record.ValidTopic(r.Topic) {
 		s.Close(ClosePolicy, "kafka has no topics of such a name")
-		return
+		return false
 	}
 	if !s.mayPublish(r.Topic) {
 		if s.pool.cfg.Denied != nil {
 			s.pool.cfg.Denied(r.Topic)
 		}
 		s.Close(ClosePolicy, "this site does not let you publish to that topic")
-		return
+		return false
 	}
 	size := r.Size()
 	if !s.takeOff(size) {
-		return
+		return false
 	}
-	f := s.pool.flights.Get().(*flight)
-	f.session, f.size = s, size
-	// The decoded record lives in the buffer that the next message is read
-	// into.
-	f.record, f.memory = r.CopyTo(f.memory[:0])
-	if err := s.pool.cfg.Producer.Publish(s.pool.ctx, &f.record, f.done); err != nil {
+	in.session, in.size = s, size
+	if err := s.pool.cfg.Producer.Publish(s.pool.ctx, r, in.done); err != nil {
 		s.landed(size, err)
+		return false
 	}
+	return true
 }
 
-// flight is a record that the producer has. It is used again once the record is
-// written, and not where it may still be: a producer may have to send it once more
-// along with others.
-type flight struct {
-	session *Session
-	size    int
-	record  record.Record
-	memory  []byte
-	done    func(record.Outcome) // bound once
-}
-
-// keptFlight is the largest memory of a record that is kept for the next one.
-const keptFlight = 4 << 10
-
-func newFlight() *flight {
-	f := new(flight)
-	f.done = f.landed
-	return f
-}
-
-func (f *flight) landed(o record.Outcome) {
-	s, size := f.session, f.size
-	if o.Err == nil && cap(f.memory) <= keptFlight {
-		f.session, f.record = nil, record.Record{}
-		s.pool.flights.Put(f)
+// landed is the producer's answer for the record. The memory is used again once
+// the record is written, and not where it may still be: a producer may have to
+// send it once more along with others.
+func (in *inbound) landed(o record.Outcome) {
+	s, size := in.session, in.size
+	if o.Err == nil {
+		s.pool.done(in)
 	}
 	s.landed(size, o.Err)
 }

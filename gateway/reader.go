@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	firstScratch = 4 << 10
+	firstScratch = 512
 	keptScratch  = 64 << 10
 	// wireFactor and wireSlack bound what a message may take on the wire,
 	// headers of its fragments included, in terms of the size it may have. A
@@ -27,12 +27,35 @@ var (
 	errNotUTF8 = errors.New("text is not utf-8")
 )
 
-// inbound is what reading one message takes; it is shared by all sessions of a
-// pool, so that an idle session has none of it.
+// inbound is what one message takes, from its first byte until the record that it
+// was is written; it is shared by all sessions of a pool, so that an idle session
+// has none of it.
 type inbound struct {
 	buf    []byte
-	record record.Record
+	record record.Record // its bytes may stand in buf
 	box    timebox
+	// session and size are those of a record that the producer has, and done is
+	// what it calls, bound once.
+	session *Session
+	size    int
+	done    func(record.Outcome)
+}
+
+func newInbound() *inbound {
+	in := new(inbound)
+	in.done = in.landed
+	return in
+}
+
+// done takes an inbound back.
+func (p *Pool) done(in *inbound) {
+	if cap(in.buf) > keptScratch {
+		in.buf = nil
+	}
+	// A client's records are mostly for one topic, whose name a codec need not
+	// make again.
+	in.record, in.session = record.Record{Topic: in.record.Topic}, nil
+	p.scratch.Put(in)
 }
 
 // read reads messages until the client closes, the connection breaks, or the
@@ -82,14 +105,11 @@ func (s *Session) await() error {
 // readMessage reads the rest of one message and acts on it.
 func (s *Session) readMessage(binary bool, r io.Reader) error {
 	in := s.pool.scratch.Get().(*inbound)
+	taken := false
 	defer func() {
-		if cap(in.buf) > keptScratch {
-			in.buf = nil
+		if !taken {
+			s.pool.done(in)
 		}
-		// A client's records are mostly for one topic, whose name a codec need
-		// not make again.
-		in.record = record.Record{Topic: in.record.Topic}
-		s.pool.scratch.Put(in)
 	}()
 	limit := s.pool.cfg.MaxMessageSize
 	s.conn.limit(wireFactor*limit + wireSlack)
@@ -103,7 +123,7 @@ func (s *Session) readMessage(binary bool, r io.Reader) error {
 	case errors.Is(err, errFlood):
 		s.Close(ClosePolicy, "the message is made of too many fragments")
 	case err == nil && !s.isClosing():
-		s.receive(binary, in)
+		taken = s.receive(binary, in)
 	}
 	return err
 }
@@ -159,12 +179,12 @@ func incomplete(p []byte) int {
 	return 0
 }
 
-// receive acts on a client's message.
-func (s *Session) receive(binary bool, in *inbound) {
+// receive acts on a client's message, and reports whether somebody else has in now.
+func (s *Session) receive(binary bool, in *inbound) (taken bool) {
 	if take := s.pool.cfg.Receive; take != nil {
 		take(s, binary, in.buf)
 		s.awaitSide(maxSide)
-		return
+		return false
 	}
 	publish, err := s.encoding.decode(&in.record, binary, in.buf)
 	switch {
@@ -180,8 +200,9 @@ func (s *Session) receive(binary bool, in *inbound) {
 			s.pool.cfg.Ignored()
 		}
 	default:
-		s.publish(in)
+		return s.publish(in)
 	}
+	return false
 }
 
 // Control frames cost the sender little and are not counted as messages, so
