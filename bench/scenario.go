@@ -75,10 +75,10 @@ var scenarios = []scenario{
 		about: func(o *options) string {
 			return fmt.Sprintf("%d records a second of %d bytes, for %v, to each session", o.rate, o.size, o.duration)
 		},
-		note:    queueNote,
-		of:      anyTarget,
-		cases:   overTransports(),
-		run:     steady,
+		note:  queueNote,
+		of:    anyTarget,
+		cases: overTransports(),
+		run:   steady,
 		metrics: having(having(delivering, "cpu_us_per_delivery", goal{only: plain, ratio: true, most: 1.1}),
 			"p99_ms", goal{only: plain, ratio: true, most: 1.1}),
 	},

@@ -127,7 +127,8 @@ func (f *form) encode(b *block, t *tail, offset int64) (grown int64) {
 	}
 	before := cap(f.frames) + entrySize*cap(f.entries)
 	if f.frames == nil {
-		f.frames = make([]byte, 0, int(b.size())) // a guess
+		// A guess: what codecs add is less than what records take.
+		f.frames = make([]byte, 0, int(b.size())-recordSize/2*len(b.records))
 	}
 	chain := f.encoding.Chain
 	begin := time.Now()

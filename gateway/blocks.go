@@ -87,6 +87,9 @@ func (bs *blocks) get(ctx context.Context, topic string, partition int32, offset
 			f.err = bs.fetch(ctx, key, s, from)
 			bs.mu.Lock()
 			delete(s.errands, from)
+			if len(s.blocks) == 0 && len(s.errands) == 0 && bs.shelves[key] == s {
+				delete(bs.shelves, key)
+			}
 			bs.mu.Unlock()
 			close(f.done)
 		}

@@ -28,6 +28,9 @@ const (
 // goes on trying, so this only bounds how late it notices that it has ended.
 const fetchPatience = 5 * time.Second
 
+// fetchPause is how long a session waits after a fetch that failed.
+const fetchPause = 100 * time.Millisecond
+
 // catchUp is how a session follows a topic while the tail does not hold what it
 // is to get next: by the next offset of each partition.
 //
@@ -280,8 +283,12 @@ func (s *Session) sendBlock(f *follower) error {
 		return nil
 	case errors.Is(err, record.ErrClosed), err != nil && s.pool.ctx.Err() != nil:
 		return err
-	case err != nil:
-		return nil // and again
+	case err != nil: // and again, but not at once
+		select {
+		case <-time.After(fetchPause):
+		case <-s.pool.ctx.Done():
+		}
+		return nil
 	}
 	piece := b.piece(t, offset)
 	if len(piece.bytes) > 0 {

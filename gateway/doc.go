@@ -10,6 +10,11 @@
 // while their sockets take what they are given, and else by its flusher, a
 // goroutine that exists only while there is something to send.
 //
+// A session whose place in a tail is let go of, or that begins further back,
+// catches up: by its next offset in each partition it reads blocks of records,
+// which sessions share decoded and encoded, until the tail holds all that it still
+// wants, and joins it there.
+//
 // The way of a record in: the session's one lasting goroutine reads a message,
 // the codec decodes it, the session's chain changes or drops it, the policy judges
 // what came out, the producer takes it, and the acknowledgement frees its
@@ -22,6 +27,7 @@
 //     appends to the session's side buffer.
 //   - Bytes of a tail never change once its head has passed them, so readers need
 //     no lock.
+//   - A session that waits holds no segment, and depends on none.
 //   - Nothing a session does can block a topic's worker or another session.
 //   - Transforms run without any lock: they may take long, or hang.
 //   - Locks are taken in this order: hub, topic, followers, crew, session. Pool is a leaf.

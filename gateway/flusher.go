@@ -186,7 +186,7 @@ func (s *Session) sideWritten() {
 func (s *Session) nextFrames() (f *follower, frames stretch, more bool) {
 	for range s.followers {
 		f := s.followers[s.turn]
-		if c := f.catchUp; c != nil && !(c.waiting && f.pos.Load() == f.tail.head.Load()) {
+		if c := f.catchUp; c != nil && (!c.waiting || f.pos.Load() != f.tail.head.Load()) {
 			return nil, stretch{}, true
 		} else if c == nil {
 			frames, held := f.tail.read(f.pos.Load())
