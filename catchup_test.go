@@ -2,6 +2,7 @@ package kafkaws_test
 
 import (
 	"bytes"
+	"maps"
 	"os"
 	"strings"
 	"testing"
@@ -88,4 +89,58 @@ func TestSlowClientsHearAll(t *testing.T) {
 	if most > limit {
 		t.Errorf("%d bytes more are in use, want at most %d", most, limit)
 	}
+}
+
+// TestCatchUpReadsWhatKafkaHas has clients catch up with a topic of transactions,
+// some of them aborted, compressed batches, and records larger than what is
+// fetched at a time: they get what was committed, once and in order, and go on
+// with what comes.
+func TestCatchUpReadsWhatKafkaHas(t *testing.T) {
+	const partitions, transactions = 2, 60
+	broker := kafkatest.Shared(t)
+	topic := kafkatest.Topic(t)
+	broker.CreateTopic(t, topic, partitions, nil)
+	writer := kafkaClient(t, broker.Addr(), kgo.TransactionalID(topic), kgo.ProducerBatchCompression(kgo.ZstdCompression()), kgo.ProducerBatchMaxBytes(1<<20))
+	ends := streams{}
+	write := func(i int) {
+		t.Helper()
+		if err := writer.BeginTransaction(); err != nil {
+			t.Fatal(err)
+		}
+		commit := i%3 != 1
+		next := maps.Clone(ends)
+		var records []*kgo.Record
+		for n := range 20 {
+			size := 300
+			if n == 7 && i%5 == 0 {
+				size = 700 << 10
+			}
+			stream := string(rune('0' + n%partitions))
+			value := numbered(stream, next[stream], strings.Repeat("x", size))
+			if !commit {
+				value = "aborted"
+			}
+			records = append(records, &kgo.Record{Topic: topic, Partition: int32(n % partitions), Value: []byte(value)})
+			next[stream]++
+		}
+		produce(t, writer, records...)
+		how := kgo.TryAbort
+		if commit {
+			how, ends = kgo.TryCommit, next
+		}
+		if err := writer.EndTransaction(t.Context(), how); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range transactions {
+		write(i)
+	}
+	s := startSite(t, broker.Addr(), open+"start earliest\nwrite_timeout 10m\nping_interval 10m\nconsumer {\nbuffer 256KiB\nbuffer_total 8MiB\n}")
+	all := listenAll(s.dialFleet(5, "topics="+topic))
+	late := s.dialFleet(1, "topics="+topic) // reads nothing until all is written
+	for i := range transactions {
+		write(transactions + i)
+	}
+	all = append(all, listenAll(late)...)
+	mustHearAll(t, all, ends)
 }
