@@ -140,7 +140,7 @@ func TestHolesAndNewPartitions(t *testing.T) {
 	for i := range 100 {
 		put(0, int64(i)*5) // what is between is not shown
 	}
-	r.source.sink("a").Started(map[int32]int64{1: 0})
+	r.source.sink("a").Started(record.Started{Next: map[int32]int64{1: 0}})
 	for i := range 100 {
 		put(1, int64(i)*5)
 		put(0, int64(100+i)*5)

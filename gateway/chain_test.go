@@ -150,7 +150,7 @@ func TestStuckTransformHarmsItsTopicAlone(t *testing.T) {
 	<-stuck
 	// Nothing of the source's may wait for it either.
 	r.source.feed("a", 0, 1, "a1")
-	r.source.sink("a").Started(map[int32]int64{1: 0})
+	r.source.sink("a").Started(record.Started{Next: map[int32]int64{1: 0}})
 	for i := range 10 {
 		value := fmt.Sprint("b", i)
 		r.source.feed("b", 0, int64(i), value)

@@ -519,7 +519,7 @@ func TestEarliestInASecondEncoding(t *testing.T) {
 	}
 	r.source.sink("a").Missing()
 	ws := <-first
-	r.source.sink("a").Started(map[int32]int64{0: 0})
+	r.source.sink("a").Started(record.Started{Next: map[int32]int64{0: 0}})
 	r.source.mu.Lock()
 	r.source.stored = map[int32][]string{0: {"1", "2"}}
 	r.source.mu.Unlock()

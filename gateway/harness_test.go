@@ -65,12 +65,13 @@ func (f *fakeSource) Read(topic string, sink record.Sink) record.Reading {
 		for p, values := range f.stored {
 			next[p] = int64(len(values))
 		}
-		sink.Started(next)
+		sink.Started(record.Started{Next: next})
 	}
 	return &fakeReading{f, topic}
 }
 
-func (f *fakeSource) Earliest(context.Context, string) (map[int32]int64, error) {
+// Offsets knows the first offsets alone.
+func (f *fakeSource) Offsets(context.Context, string, record.Point) (map[int32]int64, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	first := map[int32]int64{}
@@ -100,6 +101,14 @@ func (f *fakeSource) Fetch(_ context.Context, topic string, p int32, offset int6
 		b.Next++
 	}
 	return b, nil
+}
+
+func (f *fakeSource) Describe(context.Context, string, time.Duration) (record.Topic, error) {
+	return record.Topic{}, nil
+}
+
+func (f *fakeSource) Verify(_ context.Context, _ string, _ int32, offset int64, _ int32) (int64, error) {
+	return offset, nil
 }
 
 func (f *fakeSource) Exists(context.Context, string) error { return nil }

@@ -129,7 +129,7 @@ func (f *follower) settle(ctx context.Context, earliest bool) error {
 	if fresh {
 		return nil // all that will come is still to come
 	}
-	first, err := t.hub.cfg.Source.Earliest(ctx, t.name)
+	first, err := t.hub.cfg.Source.Offsets(ctx, t.name, record.PointEarliest)
 	if err != nil {
 		return err
 	}

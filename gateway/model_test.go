@@ -105,7 +105,7 @@ func (m *model) Read(_ string, s record.Sink) record.Reading {
 	for p := range m.next {
 		next[int32(p)] = 0
 	}
-	s.Started(next)
+	s.Started(record.Started{Next: next})
 	return noReading{}
 }
 
@@ -116,7 +116,17 @@ func (noReading) Stop()   {}
 
 func (m *model) Exists(context.Context, string) error { return nil }
 
-func (m *model) Earliest(context.Context, string) (map[int32]int64, error) { return nil, nil }
+func (m *model) Describe(context.Context, string, time.Duration) (record.Topic, error) {
+	return record.Topic{}, nil
+}
+
+func (m *model) Offsets(context.Context, string, record.Point) (map[int32]int64, error) {
+	return nil, nil
+}
+
+func (m *model) Verify(_ context.Context, _ string, _ int32, offset int64, _ int32) (int64, error) {
+	return offset, nil
+}
 
 func (m *model) Fetch(_ context.Context, _ string, p int32, offset int64) (record.Batch, error) {
 	b := record.Batch{Partition: p, Next: m.next[p]}
@@ -180,7 +190,7 @@ func (m *model) addPartition(rt *rapid.T) {
 		rt.Skip("enough")
 	}
 	m.log, m.next = append(m.log, nil), append(m.next, 0)
-	m.topic.Started(map[int32]int64{int32(len(m.log) - 1): 0})
+	m.topic.Started(record.Started{Next: map[int32]int64{int32(len(m.log) - 1): 0}})
 }
 
 // join adds a session, at the end or somewhere before it.

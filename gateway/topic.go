@@ -81,7 +81,8 @@ func (t *topic) Missing() {
 }
 
 // Started is called by the source when it knows where reading begins.
-func (t *topic) Started(next map[int32]int64) {
+func (t *topic) Started(s record.Started) {
+	next := s.Next
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	maps.Copy(t.next, next)
@@ -132,7 +133,8 @@ const reasonGone = "records lost: kafka no longer has them"
 
 // Lost closes the sessions that follow the topic: their subprotocols have no way
 // to say that records are missing.
-func (t *topic) Lost(partition int32, _, next int64) {
+func (t *topic) Lost(l record.Loss) {
+	partition, next := l.Partition, l.Next
 	t.hub.blocks.forget(t.name)
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -9,6 +9,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/kafkaws/kafkaws/record"
 )
 
 // rawBatch writes down a batch that says it has as many records as claimed, and
@@ -60,7 +62,7 @@ func TestABatchThatEndsTooSoonIsSkipped(t *testing.T) {
 	put(t, cl, "a", 1, "other")
 	s.wants(1, "other")
 	s.wants(0, "before", "after")
-	if len(s.lost) != 1 || s.lost[0] != (loss{0, 1, 6}) {
+	if len(s.lost) != 1 || s.lost[0] != (record.Loss{From: 1, Next: 6, Reason: record.LossUnreadable}) {
 		t.Errorf("lost %v", s.lost)
 	}
 	if got := fetchAll(t, c.Source(true), "a", 0, 0, 7); !slices.Equal(got, []string{"before", "after"}) {

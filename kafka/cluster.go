@@ -23,7 +23,7 @@ type timings struct {
 	forbidden time.Duration // a topic that the brokers refuse to us
 	positive  time.Duration // how long "it exists" is believed
 	negative  time.Duration // how long "there is none" is believed
-	grace     time.Duration // wait for the offsets of partitions without a leader
+	grace     time.Duration // wait for partitions without a leader before the others are read
 	longPoll  time.Duration // a fetch that finds nothing
 	crowdPoll time.Duration // the same, of very many partitions
 	shortPoll time.Duration // the same, of partitions that the loop's fetch must not keep waiting
@@ -33,7 +33,7 @@ type timings struct {
 
 func defaultTimings() timings {
 	return timings{
-		refresh: 30 * time.Second, missing: time.Second, forbidden: 3 * time.Second,
+		refresh: 10 * time.Second, missing: time.Second, forbidden: 3 * time.Second,
 		positive: 5 * time.Second, negative: 1500 * time.Millisecond, grace: 3 * time.Second,
 		longPoll: 500 * time.Millisecond, crowdPoll: 2 * time.Second, shortPoll: 20 * time.Millisecond, busy: 5 * time.Second, idle: 10 * time.Second,
 	}
@@ -88,7 +88,9 @@ func New(cfg Config) (*Cluster, error) {
 // Source returns the cluster's reader of topics: with readCommitted one that
 // leaves out the records of transactions that are open or were aborted. There is
 // one for each of the two, which all callers share.
-func (c *Cluster) Source(readCommitted bool) record.Source {
+func (c *Cluster) Source(readCommitted bool) record.Source { return c.source(readCommitted) }
+
+func (c *Cluster) source(readCommitted bool) *source {
 	i := 0
 	if readCommitted {
 		i = 1

@@ -20,6 +20,8 @@ type decoded struct {
 	// moved says that the response holds something from the wanted offset on,
 	// be it records that are not shown.
 	moved bool
+	// read are the leader epochs under which what moved it was written.
+	read lineage
 }
 
 // decodeBlock takes the records from offset next on out of a partition's part of
@@ -30,7 +32,7 @@ type decoded struct {
 // which producers aborted from which offset on; a producer's abort marker ends
 // its transaction.
 func decodeBlock(block *sarama.FetchResponseBlock, topic string, partition int32, next int64, committed bool) decoded {
-	d := decoded{batch: record.Batch{Partition: partition, Next: next}, partial: block.Partial}
+	d := decoded{batch: record.Batch{Partition: partition, Next: next, Epoch: noEpoch}, partial: block.Partial}
 	n := 0
 	for _, set := range block.RecordsSet {
 		if set.RecordBatch != nil {
@@ -55,6 +57,10 @@ func decodeBlock(block *sarama.FetchResponseBlock, topic string, partition int32
 				continue
 			}
 			aborted.upTo(b.LastOffset())
+			if b.LastOffset() >= next {
+				d.batch.Epoch = b.PartitionLeaderEpoch
+				d.read.add(max(b.FirstOffset, next), b.PartitionLeaderEpoch)
+			}
 			if !aborted.hides(b) {
 				d.addBatch(topic, b, next)
 			}

@@ -10,6 +10,12 @@
 // asks for metadata and follows the leaders until the records flow again. What
 // a sink is told about is the loss of records, and nothing else.
 //
+// A log that was cut is noticed by its leader epochs (KIP-101): every fetch names
+// the leader's, so that no other leader answers it, and before a new leader is
+// read its log is compared with what was read from the old one: at the last
+// offset, and where that differs by halving, to find where they part. sarama has
+// no request for the latter (OffsetForLeaderEpoch), so it is done with fetches.
+//
 // Writing does not use sarama's producer. Records wait in a lane for each
 // partition; one goroutine and one connection per leader take a batch from every
 // lane that has none on its way, several requests at a time. Nothing lingers: what

@@ -92,7 +92,7 @@ func TestABatchThatCannotBeReadIsSkipped(t *testing.T) {
 	put(t, cl, "a", 1, "other")
 	s.wants(1, "other")
 	s.wants(0, append([]string{"before"}, numbered("after", 0, 5)...)...)
-	if len(s.lost) != 1 || s.lost[0] != (loss{0, 1, 11}) {
+	if len(s.lost) != 1 || s.lost[0] != (record.Loss{From: 1, Next: 11, Reason: record.LossUnreadable}) {
 		t.Errorf("lost %v", s.lost)
 	}
 }

@@ -23,10 +23,10 @@ type heldSink struct {
 	done    chan struct{}
 }
 
-func (s *heldSink) Started(map[int32]int64)  { close(s.started) }
-func (s *heldSink) Missing()                 {}
-func (s *heldSink) Ready() bool              { return s.open.Load() }
-func (s *heldSink) Lost(int32, int64, int64) {}
+func (s *heldSink) Started(record.Started) { close(s.started) }
+func (s *heldSink) Missing()               {}
+func (s *heldSink) Ready() bool            { return s.open.Load() }
+func (s *heldSink) Lost(record.Loss)       {}
 func (s *heldSink) Deliver(b record.Batch) {
 	for i := range b.Records {
 		s.bytes += len(b.Records[i].Value)

@@ -63,16 +63,18 @@ func (w *grabber) take() []*grab {
 	defer w.src.mu.Unlock()
 	seen := map[topicPartition]bool{}
 	var now, later []*grab
+	bytes := int32(0)
 	for i, g := range w.queue {
 		switch {
 		case g.ctx.Err() != nil: // nobody waits for it any more
 		case g.alone && len(now) == 0:
 			w.queue = append(later, w.queue[i+1:]...)
 			return []*grab{g}
-		case g.alone || seen[g.key] || len(now) >= responseBytes/fetchBytes:
+		case g.alone || seen[g.key] || bytes+g.bytes > responseBytes && len(now) > 0:
 			later = append(later, g)
 		default:
 			seen[g.key] = true
+			bytes += g.bytes
 			now = append(now, g)
 		}
 	}

@@ -52,10 +52,10 @@ type arrivalSink struct {
 	once    sync.Once
 }
 
-func (s *arrivalSink) Started(map[int32]int64)  { s.once.Do(func() { close(s.started) }) }
-func (s *arrivalSink) Missing()                 {}
-func (s *arrivalSink) Ready() bool              { return true }
-func (s *arrivalSink) Lost(int32, int64, int64) {}
+func (s *arrivalSink) Started(record.Started) { s.once.Do(func() { close(s.started) }) }
+func (s *arrivalSink) Missing()               {}
+func (s *arrivalSink) Ready() bool            { return true }
+func (s *arrivalSink) Lost(record.Loss)       {}
 func (s *arrivalSink) Deliver(b record.Batch) {
 	for i := range b.Records {
 		s.to.add(b.Records[i].Value)

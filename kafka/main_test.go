@@ -117,21 +117,18 @@ type sink struct {
 	mu      sync.Mutex
 	changed chan struct{} // closed and made again with every call
 	starts  []map[int32]int64
+	id      record.TopicID
+	epochs  map[int32]int32 // of the last batch
 	next    map[int32]int64
 	records map[int32][]record.Record
-	lost    []loss
+	lost    []record.Loss
 	full    bool
 	over    bool
 	missing bool
 }
 
-type loss struct {
-	partition  int32
-	from, next int64
-}
-
 func newSink(t *testing.T) *sink {
-	return &sink{t: t, changed: make(chan struct{}), next: map[int32]int64{}, records: map[int32][]record.Record{}}
+	return &sink{t: t, changed: make(chan struct{}), next: map[int32]int64{}, epochs: map[int32]int32{}, records: map[int32][]record.Record{}}
 }
 
 func read(t *testing.T, c *Cluster, topic string, committed bool) *sink {
@@ -167,11 +164,13 @@ func (s *sink) Missing() {
 	s.missing = true
 }
 
-func (s *sink) Started(next map[int32]int64) {
+func (s *sink) Started(st record.Started) {
+	next := st.Next
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.note()
 	s.starts = append(s.starts, maps.Clone(next))
+	s.id = st.TopicID
 	for p, o := range next {
 		if _, known := s.next[p]; known {
 			s.t.Errorf("partition %d started twice", p)
@@ -199,6 +198,7 @@ func (s *sink) Deliver(b record.Batch) {
 		s.t.Errorf("partition %d: next is %d after offset %d", b.Partition, b.Next, next-1)
 	}
 	s.next[b.Partition] = b.Next
+	s.epochs[b.Partition] = b.Epoch
 	s.records[b.Partition] = append(s.records[b.Partition], b.Records...)
 }
 
@@ -208,15 +208,15 @@ func (s *sink) Ready() bool {
 	return !s.full
 }
 
-func (s *sink) Lost(partition int32, from, next int64) {
+func (s *sink) Lost(l record.Loss) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.note()
-	if s.next[partition] != from {
-		s.t.Errorf("partition %d: lost from %d, and %d was next", partition, from, s.next[partition])
+	if s.next[l.Partition] != l.From {
+		s.t.Errorf("lost %+v, and %d was next", l, s.next[l.Partition])
 	}
-	s.next[partition] = next
-	s.lost = append(s.lost, loss{partition, from, next})
+	s.next[l.Partition] = l.Next
+	s.lost = append(s.lost, l)
 }
 
 func (s *sink) setFull(full bool) {

@@ -26,7 +26,8 @@ type waiter struct {
 
 type watch struct {
 	watchers map[watcher]struct{}
-	due      time.Time // when the brokers are to be asked next
+	due      time.Time     // when the brokers are to be asked next
+	period   time.Duration // how often they are asked
 }
 
 // metadata asks the brokers about topics, on a connection of its own, with one
@@ -86,7 +87,7 @@ func (m *metadata) watch(topic string, w watcher) {
 	if t := m.cache[topic]; t != nil && t.complete() && now.Sub(t.at) < m.c.timings.positive {
 		m.c.spawn(func() { w.onMetadata(t) })
 		if e.due.IsZero() {
-			e.due = t.at.Add(m.c.timings.refresh)
+			e.due, e.period = t.at.Add(m.c.timings.refresh), m.c.timings.refresh
 		}
 	} else {
 		e.due = now
@@ -195,8 +196,8 @@ func (m *metadata) collect() (names []string, waiters map[string][]waiter, wait 
 	defer m.mu.Unlock()
 	now := time.Now()
 	wait = time.Hour
-	// What is due soon is asked for along with what is due now, so that the
-	// topics with one period end up in one request.
+	// Along with what is due now goes what half of its period is over of, so that
+	// the topics with one period end up in one request, whenever each began.
 	soon := func(at time.Time, slack time.Duration) bool { return !at.After(now.Add(slack)) }
 	urgent := false
 	for _, at := range m.asked {
@@ -217,9 +218,8 @@ func (m *metadata) collect() (names []string, waiters map[string][]waiter, wait 
 			delete(m.asked, name)
 		}
 	}
-	slack := m.c.timings.missing / 4
 	for name, e := range m.watched {
-		if soon(e.due, slack) {
+		if soon(e.due, e.period/2) {
 			set[name] = struct{}{}
 			e.due = now.Add(m.c.timings.refresh)
 		}
@@ -310,7 +310,8 @@ func (m *metadata) apply(answer *sarama.MetadataResponse, names []string, waiter
 		}
 		m.cache[name] = t
 		if e := m.watched[name]; e != nil {
-			if at := now.Add(m.period(t)); at.Before(e.due) {
+			e.period = m.period(t)
+			if at := now.Add(e.period); at.Before(e.due) {
 				e.due = at
 			}
 			for w := range e.watchers {

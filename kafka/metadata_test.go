@@ -102,3 +102,27 @@ func TestWaitersOfAnOutageAreForgotten(t *testing.T) {
 		}
 	}
 }
+
+// Topics that are read are asked for together, whenever each reading began.
+func TestReadTopicsAreAskedForTogether(t *testing.T) {
+	c, err := New(Config{Brokers: []string{"127.0.0.1:1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	m, now, period := c.meta, time.Now(), c.timings.refresh
+	for i := range 100 {
+		m.watched[fmt.Sprint(i)] = &watch{due: now.Add(period * time.Duration(i) / 100), period: period}
+	}
+	names, _, _ := m.collect()
+	if len(names) < 50 {
+		t.Errorf("%d topics are asked for", len(names))
+	}
+	first := map[time.Time]int{}
+	for _, e := range m.watched {
+		first[e.due]++
+	}
+	if len(first) != 101-len(names) { // the others join next time
+		t.Errorf("%d times to ask at, for %d topics that were asked for", len(first), len(names))
+	}
+}

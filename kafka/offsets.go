@@ -7,19 +7,30 @@ import (
 	"github.com/IBM/sarama"
 )
 
-// offsetQuery asks for the first or the next offset of a partition.
+// offsetQuery asks for an offset of a partition.
 type offsetQuery struct {
 	topic     string
 	partition int32
-	// time is sarama.OffsetNewest or sarama.OffsetOldest.
+	// time is sarama.OffsetNewest, sarama.OffsetOldest or, in milliseconds, the
+	// least timestamp of the first record that is wanted.
 	time int64
 	// committed asks, with OffsetNewest, for the last stable offset instead of
 	// the high watermark. Reading of committed records begins there: records of
 	// a transaction that is open now become visible later, so they belong to
-	// what comes after now.
+	// what comes after now. A record behind it is not found by its time either.
 	committed bool
 	// done is called once, from another goroutine.
-	done func(offset int64, err error)
+	done func(found, error)
+}
+
+// found is the answer to an offsetQuery.
+type found struct {
+	// offset is the one that was asked for, or -1 where no record is as young
+	// as it should be.
+	offset int64
+	// epoch is, with OffsetNewest, the leader epoch of the partition; noEpoch
+	// where the broker is too old to tell (before Kafka 2.1).
+	epoch int32
 }
 
 // offsets asks the leaders for offsets: one request at a time for each leader,
@@ -115,17 +126,19 @@ func (o *offsets) serve(leader int32, cn *conn, queries []*offsetQuery) *conn {
 		cn, answer, err = o.send(leader, cn, req)
 		for _, q := range qs {
 			if err != nil {
-				q.done(0, err)
+				q.done(found{}, err)
 				continue
 			}
 			b := answer.GetBlock(q.topic, q.partition)
 			switch {
 			case b == nil:
-				q.done(0, sarama.ErrIncompleteResponse)
+				q.done(found{}, sarama.ErrIncompleteResponse)
 			case b.Err != sarama.ErrNoError:
-				q.done(0, b.Err)
+				q.done(found{}, b.Err)
+			case answer.Version < 4:
+				q.done(found{b.Offset, noEpoch}, nil)
 			default:
-				q.done(b.Offset, nil)
+				q.done(found{b.Offset, b.LeaderEpoch}, nil)
 			}
 		}
 	}

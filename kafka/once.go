@@ -12,58 +12,6 @@ import (
 	"github.com/kafkaws/kafkaws/record"
 )
 
-// Earliest implements record.Source. It waits for partitions without a leader
-// for as long as ctx allows.
-func (s *source) Earliest(ctx context.Context, topic string) (map[int32]int64, error) {
-	var first map[int32]int64
-	err := s.retry(ctx, "looking up the first offsets", topic, func(t *topicInfo) error {
-		if !t.complete() {
-			return sarama.ErrLeaderNotAvailable
-		}
-		var err error
-		first, err = s.earliest(ctx, t)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return first, nil
-}
-
-// earliest asks the leaders once.
-func (s *source) earliest(ctx context.Context, t *topicInfo) (map[int32]int64, error) {
-	type answer struct {
-		partition int32
-		offset    int64
-		err       error
-	}
-	answers := make(chan answer, len(t.partitions))
-	byLeader := map[int32][]*offsetQuery{}
-	for _, p := range t.partitions {
-		byLeader[p.leader] = append(byLeader[p.leader], &offsetQuery{
-			topic: t.name, partition: p.id, time: sarama.OffsetOldest,
-			done: func(offset int64, err error) { answers <- answer{p.id, offset, err} },
-		})
-	}
-	for leader, queries := range byLeader {
-		s.c.offsets.ask(leader, queries)
-	}
-	first := make(map[int32]int64, len(t.partitions))
-	var err error
-	for range t.partitions {
-		select {
-		case a := <-answers:
-			first[a.partition] = a.offset
-			err = errors.Join(err, a.err)
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-s.c.ctx.Done():
-			return nil, s.c.ctx.Err()
-		}
-	}
-	return first, err
-}
-
 // pieceBytes is what Fetch asks for first: whoever reads piece by piece holds
 // one while its client takes it.
 const pieceBytes = 256 << 10
@@ -76,12 +24,9 @@ func (s *source) Fetch(ctx context.Context, topic string, partition int32, offse
 	bytes, alone, bad := int32(pieceBytes), false, 0
 	err := s.retry(ctx, "reading records", topic, func(t *topicInfo) error {
 		for {
-			p, ok := t.partition(partition)
-			switch {
-			case !ok && t.err == sarama.ErrNoError && len(t.partitions) > 0:
-				return fmt.Errorf("reading topic %q: it has no partition %d: %w", topic, partition, record.ErrOffsetGone)
-			case !ok || p.leader < 0:
-				return sarama.ErrLeaderNotAvailable
+			p, err := t.led(partition)
+			if err != nil {
+				return err
 			}
 			g, err := s.grabOne(ctx, &grab{
 				ctx: ctx, key: topicPartition{topic, partition}, offset: offset, epoch: p.epoch, bytes: bytes, alone: alone,
@@ -105,7 +50,7 @@ func (s *source) Fetch(ctx context.Context, topic string, partition int32, offse
 				}
 				s.c.log.Error("skipping a record batch that cannot be read", zap.String("topic", topic),
 					zap.Int32("partition", partition), zap.Int64("offset", offset), zap.Int64("next", end))
-				batch = record.Batch{Partition: partition, Next: end}
+				batch = record.Batch{Partition: partition, Next: end, Epoch: noEpoch}
 				return nil
 			}
 			if err != nil {
@@ -196,12 +141,17 @@ func (s *source) retry(ctx context.Context, doing, topic string, do func(*topicI
 	}
 }
 
-// partition returns what is known of one partition.
-func (t *topicInfo) partition(id int32) (partitionInfo, bool) {
+// led returns what is known of a partition that has a leader.
+func (t *topicInfo) led(id int32) (partitionInfo, error) {
 	for _, p := range t.partitions {
-		if p.id == id {
-			return p, true
+		if p.id == id && p.leader >= 0 {
+			return p, nil
+		} else if p.id == id {
+			return p, sarama.ErrLeaderNotAvailable
 		}
 	}
-	return partitionInfo{}, false
+	if t.err == sarama.ErrNoError && len(t.partitions) > 0 {
+		return partitionInfo{}, fmt.Errorf("reading topic %q: it has no partition %d: %w", t.name, id, record.ErrOffsetGone)
+	}
+	return partitionInfo{}, sarama.ErrLeaderNotAvailable
 }

@@ -50,7 +50,7 @@ func TestFetchesOnce(t *testing.T) {
 	if err := f.DeleteRecords("a", 1, 50); err != nil {
 		t.Fatal(err)
 	}
-	first, err := src.Earliest(t.Context(), "a")
+	first, err := src.Offsets(t.Context(), "a", record.PointEarliest)
 	if err != nil || len(first) != 3 || first[0] != 0 || first[1] != 50 {
 		t.Fatal(first, err)
 	}
@@ -81,7 +81,7 @@ func TestFetchesOnce(t *testing.T) {
 	if err := fetchErr(t, src, "a", 7, 0); !errors.Is(err, record.ErrOffsetGone) {
 		t.Error(err)
 	}
-	if _, err := src.Earliest(t.Context(), "b"); !errors.Is(err, record.ErrUnknownTopic) {
+	if _, err := src.Offsets(t.Context(), "b", record.PointEarliest); !errors.Is(err, record.ErrUnknownTopic) {
 		t.Error(err)
 	}
 }
@@ -103,7 +103,7 @@ func TestFetchingOnceSurvivesFaults(t *testing.T) {
 			t.Fatal(got)
 		}
 		f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.ListOffsets}, Err: e, Count: 2})
-		if _, err := src.Earliest(t.Context(), "a"); err != nil {
+		if _, err := src.Offsets(t.Context(), "a", record.PointEarliest); err != nil {
 			t.Fatal(err)
 		}
 		f.ShufflePartitionLeaders()

@@ -24,8 +24,8 @@ const (
 	starting state = iota
 	// active: it is read, or will be as soon as it has a leader.
 	active
-	// lost: its next offset is not in the log, or cannot be read; somebody is
-	// finding out where reading goes on.
+	// lost: its next offset is not in the log, or cannot be read, or the log may
+	// be another one; somebody is finding out where reading goes on.
 	lost
 )
 
@@ -42,7 +42,13 @@ type partition struct {
 	epoch     int32
 	// gen counts the times that next was set to something other than the end
 	// of what was delivered. An answer to an earlier question is void.
-	gen      int
+	gen int
+	// read is what is known of the epochs of the log before next.
+	read    lineage
+	late    *moment // when the sink was told of the others, if this one had no leader
+	doubted bool    // the log is to be compared with what was read
+	same    bool    // it was, since the last delivery
+
 	asking   bool // an offset is being looked up
 	failures int  // in a row
 	poisoned int  // answers in a row that made no sense
@@ -67,6 +73,9 @@ func (p *partition) block(b *sarama.FetchResponseBlock, w want, alone bool) bool
 	if r.stopped || p.gen != w.gen || p.state != active {
 		return false
 	}
+	if w.epoch != p.epoch {
+		return false // what an earlier leader says need not be so any more
+	}
 	if b.Err != sarama.ErrNoError {
 		if b.Err == sarama.ErrOffsetOutOfRange && p.next != w.offset {
 			return false // the question was about another offset
@@ -79,14 +88,23 @@ func (p *partition) block(b *sarama.FetchResponseBlock, w want, alone bool) bool
 		p.cannotRead(errCutShort)
 		return false
 	}
+	if d.moved && !p.same && len(d.read.starts) > 0 && d.read.starts[0].epoch < p.read.last() {
+		// Epochs only grow along a log. So this is not the one that was read.
+		p.doubted = true
+		p.lookAgain()
+		return false
+	}
 	p.failures, p.poisoned = 0, 0
 	if alone {
 		p.alone = false
 	}
 	if d.moved {
-		p.maxBytes = fetchBytes
+		p.maxBytes, p.same = fetchBytes, false
 		if d.batch.Next > p.next {
 			p.next = d.batch.Next
+			for _, start := range d.read.starts {
+				p.read.add(start.offset, start.epoch)
+			}
 			r.sink.Deliver(d.batch)
 		}
 		return true

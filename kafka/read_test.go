@@ -209,7 +209,7 @@ func TestRecordsDeleted(t *testing.T) {
 	}
 	s.setFull(false)
 	s.until("the loss", func() bool { return len(s.lost) == 1 })
-	if s.lost[0] != (loss{0, next, 15}) {
+	if s.lost[0] != (record.Loss{From: next, Next: 15, Reason: record.LossExpired}) {
 		t.Fatalf("lost %v, next was %d", s.lost, next)
 	}
 	s.until("the rest", func() bool { return s.next[0] == 20 })
@@ -221,13 +221,14 @@ func TestRecordsDeleted(t *testing.T) {
 }
 
 func TestTopicMadeAgain(t *testing.T) {
-	for _, n := range []int{1, 30} { // a shorter log, a longer one
+	for _, n := range []int{1, 10, 30} { // a shorter log, one as long, a longer one
 		f := newFake(t, kfake.SeedTopics(1, "a"))
 		cl := kclient(t, f)
 		s := read(t, newCluster(t, f, quick), "a", true)
 		s.started()
 		put(t, cl, "a", 0, numbered("old", 0, 10)...)
 		s.wants(0, numbered("old", 0, 10)...)
+		old := s.id
 		if err := f.DeleteTopic("a"); err != nil {
 			t.Fatal(err)
 		}
@@ -236,8 +237,11 @@ func TestTopicMadeAgain(t *testing.T) {
 		}
 		put(t, kclient(t, f), "a", 0, numbered("new", 0, n)...)
 		s.wants(0, append(numbered("old", 0, 10), numbered("new", 0, n)...)...)
-		if len(s.lost) != 1 || s.lost[0] != (loss{0, 10, 0}) {
+		if len(s.lost) != 1 || s.lost[0] != (record.Loss{From: 10, Reason: record.LossRecreated}) {
 			t.Fatalf("lost %v", s.lost)
+		}
+		if s.id == old || s.id.IsZero() {
+			t.Fatalf("the new topic has id %v, the old one %v", s.id, old)
 		}
 	}
 }
@@ -352,11 +356,11 @@ type countingSink struct {
 	began, over chan struct{}
 }
 
-func (s *countingSink) Started(map[int32]int64) { close(s.began) }
-func (s *countingSink) Missing()                {}
+func (s *countingSink) Started(record.Started) { close(s.began) }
+func (s *countingSink) Missing()               {}
 
 func (s *countingSink) Ready() bool { return true }
-func (s *countingSink) Lost(int32, int64, int64) {
+func (s *countingSink) Lost(record.Loss) {
 }
 
 func (s *countingSink) Deliver(b record.Batch) {

@@ -30,6 +30,7 @@ type reading struct {
 	gone    int  // answers in a row that there is no such topic
 	metaAt  time.Time
 	id      sarama.Uuid
+	told    sarama.Uuid           // the id that the sink knows
 	retired map[[16]byte]struct{} // ids of the topic's former lives
 	parts   map[int32]*partition
 	grace   *time.Timer
@@ -144,9 +145,14 @@ func (r *reading) restart(t *topicInfo) {
 		from := p.next
 		p.state, p.next, p.gen = active, 0, p.gen+1
 		p.leader, p.epoch = noBroker, noEpoch
-		p.asking, p.alone, p.failures, p.poisoned = false, false, 0, 0
-		if r.started && p.announced {
-			r.sink.Lost(p.id, from, 0)
+		p.asking, p.alone, p.failures, p.poisoned, p.lagging = false, false, 0, 0, 0
+		p.late, p.doubted, p.same = nil, false, false
+		p.read.reset(noEpoch)
+		switch {
+		case p.announced:
+			r.sink.Lost(record.Loss{Partition: p.id, From: from, Reason: record.LossRecreated})
+		case !t.has(p.id):
+			delete(r.parts, p.id) // it would be said to begin
 		}
 	}
 	if !r.started {
@@ -161,7 +167,7 @@ func (r *reading) place(t *topicInfo) {
 	for _, pi := range t.partitions {
 		p := r.parts[pi.id]
 		if p == nil {
-			p = &partition{reading: r, id: pi.id, leader: noBroker, epoch: noEpoch, maxBytes: fetchBytes}
+			p = &partition{reading: r, id: pi.id, leader: noBroker, epoch: noEpoch, maxBytes: fetchBytes, read: lineage{base: noEpoch}}
 			if r.started || r.waited {
 				p.state = active
 			}
@@ -173,6 +179,10 @@ func (r *reading) place(t *topicInfo) {
 			p.lagging++
 			r.c.meta.suspect(r.topic, backoff(1, 200*time.Millisecond, time.Second))
 			continue
+		}
+		if p.epoch != noEpoch && pi.epoch != p.epoch {
+			// A new leader may have less than was read from the old one.
+			p.doubted = true
 		}
 		p.leader, p.epoch, p.lagging = pi.leader, pi.epoch, 0
 	}
@@ -194,87 +204,10 @@ func (p *partition) follow() {
 		r.src.detach(p)
 		return
 	}
+	if p.doubted && p.next > 0 && p.read.known() {
+		r.verify(p)
+		return
+	}
+	p.doubted = false
 	r.src.assign(p, p.leader)
-}
-
-// findStarts looks up the ends of the partitions whose start is not known.
-func (r *reading) findStarts() {
-	byLeader := map[int32][]*offsetQuery{}
-	for _, p := range r.parts {
-		if p.state != starting || p.asking || p.leader < 0 {
-			continue
-		}
-		p.asking = true
-		gen := p.gen
-		byLeader[p.leader] = append(byLeader[p.leader], &offsetQuery{
-			topic: r.topic, partition: p.id, time: sarama.OffsetNewest, committed: r.src.committed,
-			done: func(offset int64, err error) { r.startFound(p, gen, offset, err) },
-		})
-	}
-	for leader, queries := range byLeader {
-		r.c.offsets.ask(leader, queries)
-	}
-}
-
-// startFound takes the answer to findStarts.
-func (r *reading) startFound(p *partition, gen int, offset int64, err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.stopped || p.gen != gen || p.state != starting {
-		return
-	}
-	p.asking = false
-	if err != nil {
-		p.failures++
-		r.c.log.Debug("looking up the end of a partition failed; trying again",
-			zap.String("topic", r.topic), zap.Int32("partition", p.id), zap.Error(err))
-		r.c.meta.refresh(r.topic, backoff(p.failures, 100*time.Millisecond, time.Second))
-		return
-	}
-	p.failures = 0
-	p.state, p.next = active, offset
-	r.begin()
-	p.follow()
-}
-
-// begin tells the sink where the partitions begin that it does not know yet. The
-// first time it waits until all are known, unless that takes too long: a
-// partition without a leader must not keep the others from being read.
-func (r *reading) begin() {
-	next := map[int32]int64{}
-	pending := false
-	for _, p := range r.parts {
-		switch {
-		case p.announced:
-		case p.state == starting:
-			pending = true
-		default:
-			next[p.id] = p.next
-		}
-	}
-	if !r.started && pending && !r.overdue {
-		if r.grace == nil {
-			r.grace = time.AfterFunc(r.c.timings.grace, r.graceOver)
-		}
-		return
-	}
-	if len(next) == 0 {
-		return
-	}
-	r.started = true
-	r.sink.Started(next)
-	for id := range next {
-		r.parts[id].announced = true
-		r.parts[id].follow()
-	}
-}
-
-func (r *reading) graceOver() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.stopped || r.started {
-		return
-	}
-	r.overdue = true
-	r.begin()
 }

@@ -2,103 +2,127 @@ package kafka
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/IBM/sarama"
 	"go.uber.org/zap"
+
+	"github.com/kafkaws/kafkaws/record"
 )
 
 // relocate finds out where reading goes on after the leader said that the next
 // offset is not in the log. Below the log, retention was faster than we were:
-// the first record that is left is next. Above it, the log was cut or is another
-// one: everything that it holds may be new to us.
+// the first record that is left is next. Above it, the log was cut: it is read
+// on from where it parts from what was read, or, where the brokers tell nothing
+// to see that by, from its first record, because all of it may be new to us.
 func (r *reading) relocate(p *partition, gen int) {
-	for failures := 1; r.ctx.Err() == nil; failures++ {
-		first, end, err := r.extent(p)
-		if err == nil {
-			r.land(p, gen, first, end)
-			return
+	r.settle(p, gen, "looking up where a partition goes on", func(ctx context.Context, pl place, next int64, read lineage) (int64, record.LossReason, error) {
+		first, end, err := r.src.extent(ctx, pl, false)
+		switch {
+		case err != nil:
+			return 0, 0, err
+		case next < first:
+			return first, record.LossExpired, nil
+		case next <= end:
+			// The log has caught up with the offset meanwhile: the leader was
+			// behind when it answered.
+			return next, 0, nil
+		case !read.known():
+			return first, record.LossTruncated, nil
+		}
+		at, err := r.src.search(ctx, pl, first, end, read.agrees)
+		return at, record.LossTruncated, err
+	})
+}
+
+// verify compares the log of a new leader with what was read from the old one
+// (KIP-320), and goes on where they part. The caller holds the reading's lock.
+func (r *reading) verify(p *partition) {
+	r.src.detach(p)
+	p.state, p.doubted, p.same = lost, false, true
+	gen := p.gen
+	r.c.spawn(func() {
+		r.settle(p, gen, "comparing the log of a new leader", func(ctx context.Context, pl place, next int64, read lineage) (int64, record.LossReason, error) {
+			at, err := r.src.diverges(ctx, pl, next, read.agrees)
+			return at, record.LossTruncated, err
+		})
+	})
+}
+
+// settle asks until it is known where a partition goes on, and goes on there.
+// Before that, new metadata has the chance to tell that the topic is another one.
+func (r *reading) settle(p *partition, gen int, doing string, ask func(context.Context, place, int64, lineage) (int64, record.LossReason, error)) {
+	attempt := func() (bool, error) {
+		ctx, cancel := context.WithTimeout(r.ctx, lookTimeout)
+		defer cancel()
+		if _, err := r.c.meta.lookup(ctx, r.topic, 0); err != nil {
+			return false, err
 		}
 		r.mu.Lock()
-		void := p.gen != gen // the topic was made again
+		void := r.stopped || p.gen != gen || p.state != lost
+		pl, next, read := place{topicPartition{r.topic, p.id}, p.leader, p.epoch}, p.next, p.read.clone()
 		r.mu.Unlock()
-		if void {
+		switch {
+		case void:
+			return true, nil
+		case pl.leader < 0:
+			return false, sarama.ErrLeaderNotAvailable
+		}
+		at, why, err := ask(ctx, pl, next, read)
+		if err != nil {
+			return false, err
+		}
+		r.land(p, gen, at, why)
+		return true, nil
+	}
+	for failures := 1; r.ctx.Err() == nil; failures++ {
+		done, err := attempt()
+		if done {
 			return
 		}
-		r.c.log.Debug("looking up the offsets of a partition failed; trying again",
+		level := zap.DebugLevel
+		if failures > 20 && r.odd.allow() {
+			level = zap.WarnLevel
+		}
+		r.c.log.Log(level, doing+" failed; the partition is not read on before it succeeds",
 			zap.String("topic", r.topic), zap.Int32("partition", p.id), zap.Error(err))
 		sleep(r.ctx, backoff(failures, 100*time.Millisecond, time.Second))
 	}
 }
 
-// land puts a partition whose next offset was out of range onto the log.
-func (r *reading) land(p *partition, gen int, first, end int64) {
+// land has a partition go on where settle has found out.
+func (r *reading) land(p *partition, gen int, at int64, why record.LossReason) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.stopped || p.gen != gen || p.state != lost {
 		return
 	}
 	p.state = active
-	if p.next < first || p.next > end {
-		r.moveTo(p, first)
+	if at != p.next {
+		r.moveTo(p, at, why)
 	}
-	// Otherwise the log has caught up with the offset meanwhile: the leader
-	// was behind when it answered.
-	p.lookAgain()
+	if why != record.LossTruncated || p.leader < 0 {
+		p.lookAgain()
+		return
+	}
+	p.follow()
 }
 
 // moveTo has a partition read from another offset on, and tells the sink of what
 // it misses thereby. The caller holds the reading's lock.
-func (r *reading) moveTo(p *partition, next int64) {
+func (r *reading) moveTo(p *partition, next int64, why record.LossReason) {
 	from := p.next
 	p.gen++
 	p.next, p.alone = next, false
-	r.c.log.Warn("records of a partition are lost to the gateway",
+	if next < from {
+		p.read.cut(next)
+	} else {
+		// The epochs of what was left out are not known.
+		p.read.reset(p.epoch)
+	}
+	r.c.log.Warn("records of a partition are lost to the gateway: "+why.String(),
 		zap.String("topic", r.topic), zap.Int32("partition", p.id), zap.Int64("from", from), zap.Int64("next", next))
-	r.sink.Lost(p.id, from, next)
-}
-
-// extent returns the first offset of a partition and the one after its last,
-// after new metadata has had the chance to tell that the topic is another one.
-func (r *reading) extent(p *partition) (first, end int64, err error) {
-	ctx, cancel := context.WithTimeout(r.ctx, readTimeout)
-	defer cancel()
-	if _, err = r.c.meta.lookup(ctx, r.topic, 0); err != nil {
-		return 0, 0, err
-	}
-	r.mu.Lock()
-	leader := p.leader
-	r.mu.Unlock()
-	if leader < 0 {
-		return 0, 0, sarama.ErrLeaderNotAvailable
-	}
-	type answer struct {
-		first  bool
-		offset int64
-		err    error
-	}
-	answers := make(chan answer, 2)
-	query := func(first bool, time int64) *offsetQuery {
-		return &offsetQuery{topic: r.topic, partition: p.id, time: time, done: func(offset int64, err error) {
-			answers <- answer{first, offset, err}
-		}}
-	}
-	r.c.offsets.ask(leader, []*offsetQuery{query(true, sarama.OffsetOldest), query(false, sarama.OffsetNewest)})
-	for range 2 {
-		select {
-		case a := <-answers:
-			if a.first {
-				first = a.offset
-			} else {
-				end = a.offset
-			}
-			err = errors.Join(err, a.err)
-		case <-ctx.Done():
-			return 0, 0, ctx.Err()
-		}
-	}
-	return first, end, err
+	r.sink.Lost(record.Loss{Partition: p.id, From: from, Next: next, Reason: why})
 }
 
 // skip finds the end of a record batch that cannot be read, and goes on there:
@@ -119,7 +143,7 @@ func (r *reading) skip(p *partition, gen int) {
 	}
 	p.state = active
 	if err == nil && end > p.next {
-		r.moveTo(p, end)
+		r.moveTo(p, end, record.LossUnreadable)
 	} else {
 		p.failures++ // not at once again
 	}

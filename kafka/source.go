@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
+
+	"github.com/IBM/sarama"
 
 	"github.com/kafkaws/kafkaws/record"
 )
@@ -54,14 +57,42 @@ func (s *source) Read(topic string, sink record.Sink) record.Reading {
 
 // Exists implements record.Source.
 func (s *source) Exists(ctx context.Context, topic string) error {
+	_, err := s.look(ctx, topic, s.c.timings.positive)
+	return err
+}
+
+// look returns what the brokers say about a topic that exists.
+func (s *source) look(ctx context.Context, topic string, maxAge time.Duration) (*topicInfo, error) {
 	if !record.ValidTopic(topic) {
-		return fmt.Errorf("looking up topic %q: it is no legal name: %w", topic, record.ErrUnknownTopic)
+		return nil, fmt.Errorf("looking up topic %q: it is no legal name: %w", topic, record.ErrUnknownTopic)
 	}
-	t, err := s.c.meta.lookup(ctx, topic, s.c.timings.positive)
+	t, err := s.c.meta.lookup(ctx, topic, maxAge)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return t.problem()
+	return t, t.problem()
+}
+
+// Describe implements record.Source.
+func (s *source) Describe(ctx context.Context, topic string, maxAge time.Duration) (record.Topic, error) {
+	for failures := 1; ; failures++ {
+		t, err := s.look(ctx, topic, maxAge)
+		switch {
+		case err != nil:
+			return record.Topic{}, err
+		case t.err == sarama.ErrNoError && len(t.partitions) > 0:
+			d := record.Topic{ID: record.TopicID(t.id), Epochs: make(map[int32]int32, len(t.partitions))}
+			for _, p := range t.partitions {
+				d.Epochs[p.id] = p.epoch
+			}
+			return d, nil
+		}
+		// It exists, and is not ready.
+		maxAge = 0
+		if !sleep(ctx, backoff(failures, 50*time.Millisecond, time.Second)) {
+			return record.Topic{}, fmt.Errorf("describing topic %q: it was not ready in time: %w", topic, record.ErrUnavailable)
+		}
+	}
 }
 
 // assign gives a partition to the loop of a broker. The caller holds the

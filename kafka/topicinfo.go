@@ -44,6 +44,11 @@ func (t *topicInfo) complete() bool {
 	return !slices.ContainsFunc(t.partitions, func(p partitionInfo) bool { return p.leader < 0 })
 }
 
+// has reports whether the topic has a partition.
+func (t *topicInfo) has(id int32) bool {
+	return slices.ContainsFunc(t.partitions, func(p partitionInfo) bool { return p.id == id })
+}
+
 const (
 	errUnknownTopicID sarama.KError = 100 // UNKNOWN_TOPIC_ID, which sarama has no name for
 	noBroker          int32         = -1

@@ -3,6 +3,7 @@ package record
 import (
 	"context"
 	"errors"
+	"time"
 )
 
 // Batch is a run of records of one partition in offset order, as Kafka returned
@@ -18,6 +19,103 @@ type Batch struct {
 	Records []Record
 	// Next is the offset after the batch: the next one that will be read.
 	Next int64
+	// Epoch is the leader epoch (KIP-101) under which the last part of the
+	// batch was written, be it records that are not shown: the epoch of what is
+	// at Next-1. It is -1 where it is not known.
+	Epoch int32
+}
+
+// Started tells where the reading of a topic begins.
+type Started struct {
+	// TopicID is the id of the topic that is read, the zero one where the
+	// brokers tell none (before Kafka 2.8).
+	TopicID TopicID
+	// Next are the offsets at which reading begins, by partition.
+	Next map[int32]int64
+}
+
+// Loss tells that reading does not simply go on in a partition.
+type Loss struct {
+	// Partition is the partition's number.
+	Partition int32
+	// From is the next offset that the sink would have got.
+	From int64
+	// Next is the offset that it gets next. Where it is above From, what is
+	// between will not be delivered. Where it is below From or equal, which
+	// only LossTruncated and LossRecreated have, the log from Next on is not the
+	// one that was delivered: it is delivered anew.
+	Next int64
+	// Reason tells what has happened.
+	Reason LossReason
+}
+
+// LossReason tells why records are lost.
+type LossReason uint8
+
+// The reasons of a Loss.
+const (
+	// LossExpired: Kafka has deleted the records, by retention or on demand,
+	// before they were read.
+	LossExpired LossReason = iota + 1
+	// LossTruncated: records that had been delivered, or were about to be, are
+	// no longer in the log: it was cut, as an unclean leader election does, and
+	// others may have been written at their offsets since.
+	LossTruncated
+	// LossRecreated: the topic was deleted and made again. Next is 0.
+	LossRecreated
+	// LossUnreadable: a record batch cannot be read: it is corrupt, or larger
+	// than the gateway takes.
+	LossUnreadable
+)
+
+// String returns the reason in a word, as clients are told it.
+func (r LossReason) String() string {
+	switch r {
+	case LossExpired:
+		return "expired"
+	case LossTruncated:
+		return "truncated"
+	case LossRecreated:
+		return "recreated"
+	case LossUnreadable:
+		return "unreadable"
+	}
+	return "unknown"
+}
+
+// Point is a place in every partition of a topic: PointEarliest, PointLatest, or
+// a time in milliseconds since 1970; see PointAt.
+type Point int64
+
+// The Points that are no time. They are those of Kafka's protocol.
+const (
+	// PointLatest is the end of each partition, which for a reader of committed
+	// records is before the first transaction that is still open: its records
+	// come to be seen later.
+	PointLatest Point = -1
+	// PointEarliest is the first record that Kafka still has of each partition.
+	PointEarliest Point = -2
+)
+
+// PointAt returns the Point of the first record of each partition whose
+// timestamp is not before t, or, where there is none yet, PointLatest's. Times
+// before 1970 are 1970.
+func PointAt(t time.Time) Point {
+	ms := t.UnixMilli()
+	if t.Nanosecond()%int(time.Millisecond) != 0 {
+		ms++ // timestamps have no fractions of it
+	}
+	return Point(max(ms, 0))
+}
+
+// Topic describes a topic.
+type Topic struct {
+	// ID is the topic's id, the zero one where the brokers tell none (before
+	// Kafka 2.8).
+	ID TopicID
+	// Epochs are the leader epochs of all partitions, by partition; -1 where
+	// the brokers tell none (before Kafka 2.1).
+	Epochs map[int32]int32
 }
 
 // Sink receives what is read of one topic. Its methods are called by one
@@ -26,21 +124,22 @@ type Sink interface {
 	// Missing tells, before any other method is called, that the brokers know
 	// no such topic. Reading begins with its first record when it is made.
 	Missing()
-	// Started tells the offsets at which reading begins, by partition. It is
-	// called once before the first Deliver, and again, with the new partitions
-	// alone, whenever the topic has grown; a partition that is found after the
-	// reading began starts at 0.
-	Started(next map[int32]int64)
+	// Started tells the offsets at which reading begins. It is called once
+	// before the first Deliver; again, with the new partitions alone, whenever
+	// the topic has grown or a partition that had no leader got one; and again,
+	// with the new id, when the topic was made again, after Lost was told of
+	// each of its partitions. Next may be empty then. A partition that is found
+	// after the reading began starts at 0.
+	Started(s Started)
 	// Deliver hands over records. The sink takes them even when Ready is false.
 	Deliver(b Batch)
 	// Ready reports whether the sink has room. While it is false, the topic's
 	// partitions are left out of the fetches; other topics go on. A sink that
 	// becomes ready again calls Reading.Resume.
 	Ready() bool
-	// Lost tells that the records of a partition from offset from up to, but
-	// not including, offset next will not be delivered: Kafka no longer has
-	// them, or the log was cut or made again (then next may be below from).
-	Lost(partition int32, from, next int64)
+	// Lost tells that records of a partition are lost to the sink, and where
+	// reading goes on.
+	Lost(l Loss)
 }
 
 // Reading is one topic being read into a Sink.
@@ -92,17 +191,34 @@ var (
 type Source interface {
 	// Read begins to read every partition of a topic into sink, from its end
 	// on: the offsets that the partitions had at the time of the call or
-	// later, which the sink is told by Started. A topic that does not exist is
-	// waited for, and then read from its first record. Read does not block.
+	// later, which the sink is told by Started. Everything that is written
+	// after the first Started is delivered, also of partitions that had no
+	// leader then. A topic that does not exist is waited for, and then read
+	// from its first record. Read does not block.
 	Read(topic string, sink Sink) Reading
 	// Exists reports whether the topic exists, from a cache that is at most
 	// seconds old where it can. It returns ErrUnknownTopic (wrapped) when the
 	// brokers say that there is none, ErrUnavailable when none of them answers
 	// before ctx is done.
 	Exists(ctx context.Context, topic string) error
-	// Earliest returns the first offset that Kafka has of each partition of a
-	// topic. It fails as Exists does.
-	Earliest(ctx context.Context, topic string) (map[int32]int64, error)
+	// Describe returns what the brokers say about a topic, from a cache when
+	// that is no older than maxAge. Partitions may have no leader. It fails as
+	// Exists does.
+	Describe(ctx context.Context, topic string, maxAge time.Duration) (Topic, error)
+	// Offsets returns the offset of a point in each partition of a topic. For a
+	// time, all records from it on that are written after the call are at the
+	// offset or behind it. Partitions without a leader are waited for. It
+	// returns ErrRefused where the topic is stored in a format without
+	// timestamps (before Kafka 0.10) and a time is asked for, and otherwise
+	// fails as Exists does.
+	Offsets(ctx context.Context, topic string, at Point) (map[int32]int64, error)
+	// Verify tells where a reader goes on who has all records of a partition
+	// before offset, the last of which were written under a leader epoch. That
+	// is offset, when the log still has the same before it, or has deleted it
+	// meanwhile, or it cannot be told; otherwise the log was cut, and it is the
+	// offset, below, from which on the log is another one as far as that can be
+	// told. It fails as Fetch does, but for offsets that are not in the log.
+	Verify(ctx context.Context, topic string, partition int32, offset int64, epoch int32) (int64, error)
 	// Fetch reads some records of a partition, from an offset on, once, apart
 	// from all Readings. The batch may be empty where there is none yet. It
 	// returns ErrOffsetGone for an offset that the partition does not have,

@@ -1,0 +1,118 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/IBM/sarama"
+
+	"github.com/kafkaws/kafkaws/record"
+)
+
+// Offsets implements record.Source. It waits for partitions without a leader
+// for as long as ctx allows.
+func (s *source) Offsets(ctx context.Context, topic string, at record.Point) (map[int32]int64, error) {
+	var all map[int32]int64
+	err := s.retry(ctx, "looking up offsets", topic, func(t *topicInfo) error {
+		if !t.complete() {
+			return sarama.ErrLeaderNotAvailable
+		}
+		var err error
+		all, err = s.points(ctx, t, at)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
+// points asks the leaders of all partitions once.
+func (s *source) points(ctx context.Context, t *topicInfo, at record.Point) (map[int32]int64, error) {
+	if at < 0 {
+		return s.askAll(ctx, t, int64(at))
+	}
+	// The end comes first: what is written before the second answer, and is not
+	// found by it, is behind this end.
+	ends, err := s.askAll(ctx, t, sarama.OffsetNewest)
+	if err != nil {
+		return nil, err
+	}
+	all, err := s.askAll(ctx, t, int64(at))
+	if err != nil {
+		return nil, err
+	}
+	for id, offset := range all {
+		if offset < 0 {
+			all[id] = ends[id]
+		}
+	}
+	return all, nil
+}
+
+// askAll asks the leaders for one kind of offset, once.
+func (s *source) askAll(ctx context.Context, t *topicInfo, time int64) (map[int32]int64, error) {
+	type answer struct {
+		partition int32
+		found     found
+		err       error
+	}
+	answers := make(chan answer, len(t.partitions))
+	byLeader := map[int32][]*offsetQuery{}
+	for _, p := range t.partitions {
+		byLeader[p.leader] = append(byLeader[p.leader], &offsetQuery{
+			topic: t.name, partition: p.id, time: time, committed: s.committed && time != sarama.OffsetOldest,
+			done: func(f found, err error) { answers <- answer{p.id, f, err} },
+		})
+	}
+	for leader, queries := range byLeader {
+		s.c.offsets.ask(leader, queries)
+	}
+	all := make(map[int32]int64, len(t.partitions))
+	var err error
+	for range t.partitions {
+		select {
+		case a := <-answers:
+			all[a.partition] = a.found.offset
+			err = errors.Join(err, refusal(t.name, a.err))
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-s.c.ctx.Done():
+			return nil, s.c.ctx.Err()
+		}
+	}
+	return all, err
+}
+
+// refusal makes an error for the caller of one that trying again does not mend.
+func refusal(topic string, err error) error {
+	switch {
+	case errors.Is(err, sarama.ErrUnsupportedForMessageFormat):
+		return fmt.Errorf("looking up a time in topic %q: its records are stored without timestamps: %w", topic, record.ErrRefused)
+	case errors.Is(err, sarama.ErrTopicAuthorizationFailed), errors.Is(err, sarama.ErrClusterAuthorizationFailed):
+		return fmt.Errorf("looking up offsets of topic %q: the gateway has no right to it (DESCRIBE): %w", topic, record.ErrRefused)
+	}
+	return err
+}
+
+// offset asks a leader for one offset of a partition.
+func (s *source) offset(ctx context.Context, pl place, time int64, committed bool) (found, error) {
+	type answer struct {
+		found found
+		err   error
+	}
+	answers := make(chan answer, 1)
+	s.c.offsets.ask(pl.leader, []*offsetQuery{{
+		topic: pl.topic, partition: pl.id, time: time, committed: committed,
+		done: func(f found, err error) { answers <- answer{f, err} },
+	}})
+	select {
+	case a := <-answers:
+		return a.found, a.err
+	case <-ctx.Done():
+		return found{}, ctx.Err()
+	case <-s.c.ctx.Done():
+		return found{}, s.c.ctx.Err()
+	}
+}
