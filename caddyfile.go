@@ -60,6 +60,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //		origins         <origin...>
 //		start           latest|earliest
 //		missing_topics  wait|reject
+//		on_gap          error|earliest|latest
 //		slow_client     catch_up|disconnect|drop_oldest
 //		on_reload       keep|drain
 //
@@ -120,6 +121,7 @@ var subdirectives = map[string]subdirective{
 	"origins":        readList("<origin...>", checkOrigin, func(h *Handler) *[]string { return &h.Origins }),
 	"start":          readChoice(startChoices, func(h *Handler) *string { return &h.Start }),
 	"missing_topics": readChoice(missingTopicsChoices, func(h *Handler) *string { return &h.MissingTopics }),
+	"on_gap":         readChoice(onGapChoices, func(h *Handler) *string { return &h.OnGap }),
 	"slow_client":    readChoice(slowClientChoices, func(h *Handler) *string { return &h.SlowClient }),
 	"on_reload":      readChoice(onReloadChoices, func(h *Handler) *string { return &h.OnReload }),
 

@@ -66,6 +66,12 @@ type Handler struct {
 	// `reject` it is answered 404. Default: `wait`.
 	MissingTopics string `json:"missing_topics,omitempty"`
 
+	// What happens to a session that is to get records which Kafka has deleted:
+	// with `error` it is closed, with `earliest` it goes on with the first
+	// record that there is, with `latest` at the end. Clients of `text` and
+	// `binary` cannot be told of a gap, so that for them the default is `error`.
+	OnGap string `json:"on_gap,omitempty"`
+
 	// What happens to a session whose client takes records more slowly than
 	// they come, once it is further behind than what is buffered: with
 	// `catch_up` it reads on from Kafka at its own pace and misses nothing, with

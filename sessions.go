@@ -39,6 +39,13 @@ var slowClients = map[string]gateway.SlowClient{
 	slowDropOldest: gateway.SlowDropOldest,
 }
 
+// onGaps are the choices of on_gap.
+var onGaps = map[string]gateway.OnGap{
+	onGapError:    gateway.GapClose,
+	onGapEarliest: gateway.GapEarliest,
+	onGapLatest:   gateway.GapLatest,
+}
+
 func newSessions(h *Handler) (*sessions, error) {
 	reads, releaseHub, err := acquireHub(h.Cluster, h.Consumer)
 	if err != nil {
@@ -61,6 +68,7 @@ func newSessions(h *Handler) (*sessions, error) {
 			PingInterval:   time.Duration(h.PingInterval),
 			WriteTimeout:   time.Duration(h.WriteTimeout),
 			SlowClient:     slowClients[h.SlowClient],
+			OnGap:          onGaps[h.OnGap],
 			Logger:         last.logger(),
 			Ended:          sessionEnded,
 			Ignored:        ignoredMessages.Inc,

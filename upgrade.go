@@ -95,6 +95,8 @@ type request struct {
 	kafka   []string
 	offered offered
 	deflate gateway.Deflate
+	// start is where the topics begin.
+	start record.Start
 	// extensions is the answer to the client's offer of compression.
 	extensions string
 }
@@ -206,6 +208,9 @@ func (h *Handler) parse(r *http.Request) (*request, error) {
 	if asked.topics, err = h.topics(query["topics"]); err != nil {
 		return nil, err
 	}
+	if asked.start, err = h.start(query); err != nil {
+		return nil, err
+	}
 	if group := query.Get("group.id"); group != "" {
 		if len(group) > maxGroupID || !record.ValidTopic(group) {
 			return nil, refused(http.StatusBadRequest, "", "illegal consumer group id %q", group)
@@ -217,6 +222,26 @@ func (h *Handler) parse(r *http.Request) (*request, error) {
 		asked.deflate, asked.extensions = negotiateDeflate(r.Header.Values("Sec-WebSocket-Extensions"), int(c.MinSize))
 	}
 	return asked, nil
+}
+
+// start reads where the client wants to begin.
+func (h *Handler) start(query url.Values) (record.Start, error) {
+	start, err := record.ParseStart(query.Get("from"), query.Get("last"))
+	if err != nil {
+		return start, refused(http.StatusBadRequest, "", "illegal start: %w", err)
+	}
+	if start.Kind == record.StartDefault && h.resolved.Start == startEarliest {
+		start.Kind = record.StartEarliest
+	}
+	// Positions are by the names that clients know the topics by.
+	inward := make(record.Positions, len(start.Positions))
+	for topic, at := range start.Positions {
+		if name, ok := h.chains.outNames.Inward(topic); ok {
+			inward[name] = at
+		}
+	}
+	start.Positions = inward
+	return start, nil
 }
 
 // topics reads the names of topics, each once and in their order.
@@ -283,7 +308,7 @@ func (h *Handler) open(r *http.Request, asked *request, allowed *topicPolicy) (*
 		Encoding: encoding,
 		Topics:   asked.kafka,
 		Chain:    chain,
-		Earliest: h.resolved.Start == startEarliest,
+		Start:    asked.start,
 		MayPublish: func(topic string) bool {
 			outward, ok := names.Outward(topic)
 			return ok && allowed.mayPublish(outward)

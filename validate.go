@@ -22,6 +22,9 @@ const (
 	startEarliest      = "earliest"
 	missingWait        = "wait"
 	missingReject      = "reject"
+	onGapError         = "error"
+	onGapEarliest      = "earliest"
+	onGapLatest        = "latest"
 	slowCatchUp        = "catch_up"
 	slowDisconnect     = "disconnect"
 	slowDropOldest     = "drop_oldest"
@@ -36,6 +39,7 @@ type choices []string
 var (
 	startChoices            = choices{startLatest, startEarliest}
 	missingTopicsChoices    = choices{missingWait, missingReject}
+	onGapChoices            = choices{onGapError, onGapEarliest, onGapLatest}
 	slowClientChoices       = choices{slowCatchUp, slowDisconnect, slowDropOldest}
 	onReloadChoices         = choices{onReloadKeep, onReloadDrain}
 	acksChoices             = choices{"all", "leader", "none"}
@@ -57,6 +61,7 @@ func (h *Handler) applyDefaults() {
 	h.Consumer.Buffer = cmp.Or(h.Consumer.Buffer, min(8<<20, h.Consumer.BufferTotal))
 	h.Start = cmp.Or(h.Start, startChoices[0])
 	h.MissingTopics = cmp.Or(h.MissingTopics, missingTopicsChoices[0])
+	h.OnGap = cmp.Or(h.OnGap, onGapChoices[0])
 	h.SlowClient = cmp.Or(h.SlowClient, slowClientChoices[0])
 	h.OnReload = cmp.Or(h.OnReload, onReloadChoices[0])
 	if len(h.CodecsRaw) == 0 {
@@ -88,6 +93,7 @@ func (h *Handler) Validate() error {
 		setting("origins", checkEach(h.Origins, checkOrigin)),
 		setting("start", startChoices.check(h.Start)),
 		setting("missing_topics", missingTopicsChoices.check(h.MissingTopics)),
+		setting("on_gap", onGapChoices.check(h.OnGap)),
 		setting("slow_client", slowClientChoices.check(h.SlowClient)),
 		setting("on_reload", onReloadChoices.check(h.OnReload)),
 		h.Limits.validate(),

@@ -40,6 +40,7 @@ func TestApplyDefaults(t *testing.T) {
 		"origins":          len(h.Origins) == 0,
 		"start":            h.Start == "latest",
 		"missing_topics":   h.MissingTopics == "wait",
+		"on_gap":           h.OnGap == "error",
 		"slow_client":      h.SlowClient == "catch_up",
 		"on_reload":        h.OnReload == "keep",
 		"max_sessions":     h.Limits.MaxSessions == 0,

@@ -276,8 +276,12 @@ func (s *Session) sendBlock(f *follower) error {
 	b, err := t.topic.hub.blocks.get(ctx, t.topic.name, partition, offset)
 	switch {
 	case errors.Is(err, record.ErrOffsetGone):
-		s.Close(CloseRecordsLost, reasonGone)
-		return nil
+		err = f.crossGap(ctx, partition)
+		if err == nil {
+			return nil
+		}
+	}
+	switch {
 	case errors.Is(err, record.ErrRefused), errors.Is(err, record.ErrUnknownTopic):
 		s.Close(CloseTryLater, "the topic cannot be read")
 		return nil

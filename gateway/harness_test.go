@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -247,7 +248,7 @@ func (r *rig) serve(w http.ResponseWriter, req *http.Request) {
 		encoding = &Encoding{Chain: encoding.Chain, ID: encoding.ID, Codec: encoding.Codec, Deflate: r.deflate}
 	}
 	s, err := r.pool.Open(req.Context(), SessionConfig{
-		Encoding: encoding, Topics: topics, Earliest: req.URL.Query().Has("earliest"),
+		Encoding: encoding, Topics: topics, Start: startOf(req.URL.Query()),
 		Chain:      r.chain,
 		MayPublish: func(topic string) bool { return topic != "forbidden" },
 	})
@@ -346,4 +347,16 @@ func (r *rig) fed(topic string, partition int32) int {
 	r.source.mu.Lock()
 	defer r.source.mu.Unlock()
 	return len(r.source.fed[topic][partition])
+}
+
+// startOf reads where a client of the rig begins.
+func startOf(query url.Values) record.Start {
+	if query.Has("earliest") {
+		return record.Start{Kind: record.StartEarliest}
+	}
+	start, err := record.ParseStart(query.Get("from"), query.Get("last"))
+	if err != nil {
+		panic(err)
+	}
+	return start
 }

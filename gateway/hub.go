@@ -83,9 +83,9 @@ func (h *Hub) open(name string) (*topic, error) {
 }
 
 // follow makes s follow the topics, from the end that each has at this moment or
-// from its first record. It returns once all positions are known, or with
+// from where start says. It returns once all positions are known, or with
 // ErrUnavailable when ctx is done before.
-func (h *Hub) follow(ctx context.Context, s *Session, names []string, earliest bool) error {
+func (h *Hub) follow(ctx context.Context, s *Session, names []string, start record.Start) error {
 	followers := make([]*follower, 0, len(names))
 	undo := func() {
 		for _, f := range followers {
@@ -103,36 +103,11 @@ func (h *Hub) follow(ctx context.Context, s *Session, names []string, earliest b
 		t.mu.Unlock()
 	}
 	for _, f := range followers {
-		if err := f.settle(ctx, earliest); err != nil {
+		if err := f.settle(ctx, start); err != nil {
 			undo()
 			return err
 		}
 	}
 	s.followers = followers
-	return nil
-}
-
-// settle waits until it is known where the follower begins.
-func (f *follower) settle(ctx context.Context, earliest bool) error {
-	t := f.tail.topic
-	select {
-	case <-t.settled:
-	case <-ctx.Done():
-		return record.ErrUnavailable
-	}
-	if !earliest {
-		return nil
-	}
-	t.mu.Lock()
-	fresh := t.missing && !t.moved()
-	t.mu.Unlock()
-	if fresh {
-		return nil // all that will come is still to come
-	}
-	first, err := t.hub.cfg.Source.Offsets(ctx, t.name, record.PointEarliest)
-	if err != nil {
-		return err
-	}
-	f.lag(offsetsOf(first))
 	return nil
 }

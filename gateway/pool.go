@@ -38,6 +38,9 @@ type PoolConfig struct {
 	// SlowClient says what becomes of a session that takes records more slowly
 	// than they come.
 	SlowClient SlowClient
+	// OnGap says what becomes of a session that is to get records which Kafka
+	// does not have any more.
+	OnGap OnGap
 	// WriteTimeout is how long a write may make no progress.
 	WriteTimeout time.Duration
 	// Logger logs the ends of sessions.
@@ -123,8 +126,8 @@ type SessionConfig struct {
 	Encoding *Encoding
 	// Topics are the topics to follow.
 	Topics []string
-	// Earliest begins at the first record that Kafka has, instead of at the end.
-	Earliest bool
+	// Start says where the topics begin; the zero Start is their end.
+	Start record.Start
 	// Chain transforms the records that the client publishes.
 	Chain *Chain
 	// MayPublish tells which topics the client may publish to.
@@ -149,7 +152,7 @@ func (p *Pool) Open(ctx context.Context, cfg SessionConfig) (*Session, error) {
 	}
 
 	s := newSession(p, cfg)
-	if err := p.cfg.Hub.follow(ctx, s, cfg.Topics, cfg.Earliest); err != nil {
+	if err := p.cfg.Hub.follow(ctx, s, cfg.Topics, cfg.Start); err != nil {
 		p.release()
 		return nil, err
 	}

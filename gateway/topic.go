@@ -131,8 +131,9 @@ func (t *topic) Ready() bool {
 
 const reasonGone = "records lost: kafka no longer has them"
 
-// Lost closes the sessions that follow the topic: their subprotocols have no way
-// to say that records are missing.
+// Lost closes the sessions that follow the topic, because their subprotocols have
+// no way to say that records are missing; but where the records were deleted, not
+// those whose site wants to go on behind them.
 func (t *topic) Lost(l record.Loss) {
 	partition, next := l.Partition, l.Next
 	t.hub.blocks.forget(t.name)
@@ -141,7 +142,11 @@ func (t *topic) Lost(l record.Loss) {
 	t.next[partition] = next
 	for _, tail := range t.tails {
 		tail.set(partition, next)
-		tail.followers.each(func(f *follower) { f.session.Close(CloseRecordsLost, reasonGone) })
+		tail.followers.each(func(f *follower) {
+			if f.session.pool.cfg.OnGap == GapClose || l.Reason != record.LossExpired {
+				f.session.Close(CloseRecordsLost, reasonGone)
+			}
+		})
 	}
 }
 
