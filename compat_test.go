@@ -101,7 +101,7 @@ func (c *client) echo(topic, message string) {
 func (c compat) handshake(test func(string, func(compat))) {
 	test("topics=a,b and parameters of no meaning", func(c compat) {
 		a, b := c.topic(1), c.topic(1)
-		ws := c.dial("topics=" + a + "," + b + "&topic=c&zookeeper.connect=host&from=now")
+		ws := c.dial("topics=" + a + "," + b + "&topic=c&zookeeper.connect=host&since=now")
 		ws.echo(a, "1")
 		ws.echo(b, "2")
 	})

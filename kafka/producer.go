@@ -122,7 +122,8 @@ func (p *Producer) publish(ctx context.Context, r *record.Record, size int, done
 	if err != nil {
 		return p.orClosed(r.Topic, err)
 	}
-	return p.orClosed(r.Topic, o.enter(ctx, r, size, done))
+	topic := r.Topic // r is not ours once it has entered
+	return p.orClosed(topic, o.enter(ctx, r, size, done))
 }
 
 // orClosed says why an operation failed if that is because of Close.
