@@ -77,6 +77,7 @@ func (f *follower) begin(ctx context.Context, start record.Start) (map[int32]int
 		if at, ok := start.Positions[t.name]; ok {
 			return f.resume(ctx, at)
 		}
+	case record.StartDefault, record.StartLatest:
 	}
 	return nil, nil
 }
@@ -135,13 +136,15 @@ func (f *follower) resume(ctx context.Context, at record.TopicPosition) (map[int
 // crossGap has a follower that catches up go on behind records of a partition
 // that Kafka does not have, if its site wants that.
 func (f *follower) crossGap(ctx context.Context, partition int32) error {
-	point := record.PointEarliest
+	var point record.Point
 	switch f.session.pool.cfg.OnGap {
+	case GapEarliest:
+		point = record.PointEarliest
+	case GapLatest:
+		point = record.PointLatest
 	case GapClose:
 		f.session.Close(CloseRecordsLost, reasonGone)
 		return nil
-	case GapLatest:
-		point = record.PointLatest
 	}
 	t := f.tail.topic
 	offsets, err := t.hub.cfg.Source.Offsets(ctx, t.name, point)
