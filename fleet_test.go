@@ -302,6 +302,7 @@ func kafkaClient(t testing.TB, brokers string, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
 	cl, err := kgo.NewClient(append([]kgo.Opt{
 		kgo.SeedBrokers(brokers), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.DisableClientMetrics(), // requests are counted
 	}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
