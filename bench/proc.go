@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -94,19 +95,12 @@ func numberAfter(line, prefix string, n *int64) {
 
 // profile goes through the lines of a profile.
 func (p *process) profile(ctx context.Context, name string, each func(line string)) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.debug+"/debug/pprof/"+name, nil)
+	profile, err := p.pprof(ctx, name)
 	if err != nil {
 		return err
 	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: %s", request.URL, response.Status)
-	}
-	r := bufio.NewReader(response.Body)
+	defer profile.Close()
+	r := bufio.NewReader(profile)
 	for {
 		line, err := r.ReadString('\n')
 		each(strings.TrimSuffix(line, "\n"))
@@ -117,4 +111,20 @@ func (p *process) profile(ctx context.Context, name string, each func(line strin
 			return err
 		}
 	}
+}
+
+// pprof asks the process for a profile.
+func (p *process) pprof(ctx context.Context, name string) (io.ReadCloser, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.debug+"/debug/pprof/"+name, nil)
+	if err != nil {
+		return nil, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	if response.StatusCode != http.StatusOK {
+		return nil, errors.Join(fmt.Errorf("%s: %s", request.URL, response.Status), response.Body.Close())
+	}
+	return response.Body, nil
 }

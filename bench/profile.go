@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,24 +15,17 @@ const profileSeconds = 4
 // record writes a profile of what the process does in the next seconds into a
 // file. Its own cost is part of what is measured meanwhile.
 func (p *process) record(ctx context.Context, file string) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", p.debug, profileSeconds), nil)
+	profile, err := p.pprof(ctx, fmt.Sprintf("profile?seconds=%d", profileSeconds))
 	if err != nil {
 		return err
 	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: %s", request.URL, response.Status)
-	}
+	defer profile.Close()
 	f, err := os.Create(file)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	_, err = io.Copy(f, response.Body)
+	_, err = io.Copy(f, profile)
 	return err
 }
 

@@ -181,20 +181,20 @@ func (f *follower) wanted(frames stretch) (skip, take int) {
 	end := pos + uint64(len(frames.bytes))
 	i := x.from(pos)
 	// What is not shown has no bytes, so it may stand right at the place.
-	for ; i < len(x.entries) && x.base+uint64(x.entries[i].end) <= end; i++ {
+	for ; i < len(x.entries) && x.end(i) <= end; i++ {
 		e := &x.entries[i]
 		if x.frame(i) && e.offset >= c.next.at(e.partition) {
 			break
 		}
 		c.pass(e)
-		skip = int(x.base + uint64(e.end) - pos)
+		skip = int(x.end(i) - pos)
 	}
-	for ; i < len(x.entries) && x.base+uint64(x.entries[i].end) <= end; i++ {
+	for ; i < len(x.entries) && x.end(i) <= end; i++ {
 		e := &x.entries[i]
 		if x.frame(i) && e.offset < c.next.at(e.partition) {
 			break
 		}
-		take = int(x.base+uint64(e.end)-pos) - skip
+		take = int(x.end(i)-pos) - skip
 	}
 	return skip, take
 }
@@ -213,7 +213,7 @@ func (f *follower) passed(x *index, from, to uint64) bool {
 	t, c := f.tail, f.catchUp
 	t.imu.RLock()
 	defer t.imu.RUnlock()
-	for i := x.from(from); i < len(x.entries) && x.base+uint64(x.entries[i].end) <= to; i++ {
+	for i := x.from(from); i < len(x.entries) && x.end(i) <= to; i++ {
 		c.pass(&x.entries[i])
 	}
 	at := x.at(to)
