@@ -10,7 +10,6 @@ import (
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/checker"
-	"cel.dev/cel-go/common"
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/overloads"
@@ -73,16 +72,33 @@ type Expression struct {
 // celEnv returns the environment that all expressions are compiled in.
 var celEnv = sync.OnceValues(func() (*cel.Env, error) {
 	return cel.NewEnv(
+		Language(),
+		cel.ParserExpressionSizeLimit(maxExpressionLength),
+		cel.ASTValidators(patternRule{}, cel.ValidateTimestampLiterals(), cel.ValidateDurationLiterals()),
+	)
+})
+
+// Language is the CEL of Expression, for other environments: `record`, which an
+// activation resolves to a *View, optional values, and comparisons of numbers of
+// different types.
+func Language() cel.EnvOption {
+	options := []cel.EnvOption{
 		cel.Types(recordType{viewType}),
 		cel.Variable("record", viewType),
 		cel.OptionalTypes(),
 		cel.CrossTypeNumericComparisons(true),
 		cel.DefaultUTCTimeZone(true),
-		cel.ParserExpressionSizeLimit(maxExpressionLength),
-		cel.RegexProgramSizeLimit(maxRegexSize),
-		cel.ASTValidators(cel.ValidateRegexLiterals(), cel.ValidateTimestampLiterals(), cel.ValidateDurationLiterals()),
-	)
-})
+	}
+	return func(env *cel.Env) (*cel.Env, error) {
+		var err error
+		for _, option := range options {
+			if env, err = option(env); err != nil {
+				return nil, err
+			}
+		}
+		return env, nil
+	}
+}
 
 // CompileExpression compiles an expression, which must be one that can be true or
 // false. costLimit bounds what evaluating it may cost (see CostLimit). An error
@@ -97,7 +113,7 @@ func CompileExpression(source string, costLimit uint64) (*Expression, error) {
 	}
 	checked, issues := env.Compile(source)
 	if err := issues.Err(); err != nil {
-		return nil, expressionError(source, issues.Errors(), err)
+		return nil, CompileError(source, issues)
 	}
 	// What the fields of a JSON value are is known for each record only.
 	if t := checked.OutputType(); !t.IsExactType(cel.BoolType) && !t.IsExactType(cel.DynType) {
@@ -115,11 +131,12 @@ func CompileExpression(source string, costLimit uint64) (*Expression, error) {
 		e.plainMax = size
 	}
 	optimize, interrupt := cel.EvalOptions(cel.OptOptimize), cel.InterruptCheckFrequency(interruptEvery)
-	if e.plain, err = env.Program(checked, optimize, interrupt); err != nil {
+	bound := cel.CustomDecoratorV2(boundPatterns)
+	if e.plain, err = env.Program(checked, bound, optimize, interrupt); err != nil {
 		return nil, shortError(err)
 	}
 	metering, limit := cel.CostTracking(costs{}), cel.CostLimit(costLimit)
-	if e.metered, err = env.Program(checked, optimize, interrupt, metering, limit); err != nil {
+	if e.metered, err = env.Program(checked, bound, optimize, interrupt, metering, limit); err != nil {
 		return nil, shortError(err)
 	}
 	return e, nil
@@ -153,12 +170,13 @@ func (e *Expression) Match(ctx context.Context, v *View) (bool, error) {
 	return bool(match), nil
 }
 
-// expressionError tells the first error of a compilation and where it is.
-func expressionError(source string, found []*common.Error, err error) error {
-	if len(found) == 0 {
-		return shortError(err)
+// CompileError tells the first error of a compilation, of which there is one, and
+// where in the source it is.
+func CompileError(source string, issues *cel.Issues) error {
+	if len(issues.Errors()) == 0 {
+		return shortError(issues.Err())
 	}
-	first := found[0]
+	first := issues.Errors()[0]
 	message, _, _ := strings.Cut(first.Message, " expecting {") // tens of tokens
 	line, column := first.Location.Line(), first.Location.Column()
 	if line < 1 || column < 0 {

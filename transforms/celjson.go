@@ -11,17 +11,31 @@ import (
 )
 
 // jsonValue returns the CEL value of a JSON text, which must be valid.
-func jsonValue(text string) ref.Val { return jsonResultValue(gjson.Parse(text)) }
+func jsonValue(text string) ref.Val {
+	searchable := maxScans * len(text)
+	return jsonResultValue(gjson.Parse(text), &searchable)
+}
 
-func jsonResultValue(v gjson.Result) ref.Val {
+func jsonResultValue(v gjson.Result, searchable *int) ref.Val {
 	if v.IsObject() {
-		return &jsonObject{text: v}
+		return &jsonObject{text: v, searchable: searchable}
+	}
+	if v.IsArray() {
+		*searchable -= decodingScans * len(v.Raw)
 	}
 	return types.DefaultTypeAdapter.NativeToValue(jsonNative(v))
 }
 
 // jsonNative decodes all of a JSON value.
 func jsonNative(v gjson.Result) any {
+	if v.Type != gjson.JSON {
+		return jsonScalar(v)
+	}
+	d := jsonDecoder{text: v.Raw}
+	return d.value()
+}
+
+func jsonScalar(v gjson.Result) any {
 	switch v.Type {
 	case gjson.String:
 		return v.Str
@@ -29,24 +43,73 @@ func jsonNative(v gjson.Result) any {
 		return jsonNumber(v)
 	case gjson.True, gjson.False:
 		return v.Bool()
-	case gjson.JSON:
-		if v.IsObject() {
-			object := make(map[string]any)
-			v.ForEach(func(name, member gjson.Result) bool {
-				object[name.Str] = jsonNative(member)
-				return true
-			})
-			return object
-		}
-		list := []any{}
-		v.ForEach(func(_, element gjson.Result) bool {
-			list = append(list, jsonNative(element))
-			return true
-		})
-		return list
-	case gjson.Null:
+	case gjson.Null, gjson.JSON:
 	}
 	return nil
+}
+
+// jsonDecoder decodes a valid JSON text in one go. With gjson alone, a member
+// would be read once to find its end and once more for each level that it is
+// nested deeper.
+type jsonDecoder struct {
+	text string
+	at   int
+}
+
+func (d *jsonDecoder) value() any {
+	switch d.next() {
+	case '{':
+		object := make(map[string]any)
+		for d.at++; d.next() != '}'; d.skip(',') {
+			name := gjson.Parse(d.token()).Str
+			d.skip(':')
+			object[name] = d.value()
+		}
+		d.at++
+		return object
+	case '[':
+		list := []any{}
+		for d.at++; d.next() != ']'; d.skip(',') {
+			list = append(list, d.value())
+		}
+		d.at++
+		return list
+	}
+	return jsonScalar(gjson.Parse(d.token()))
+}
+
+// next skips white space and returns the byte behind it.
+func (d *jsonDecoder) next() byte {
+	for d.text[d.at] <= ' ' {
+		d.at++
+	}
+	return d.text[d.at]
+}
+
+// skip skips white space, and c behind it if that is there.
+func (d *jsonDecoder) skip(c byte) {
+	if d.next() == c {
+		d.at++
+	}
+}
+
+// token returns what stands behind white space and is neither object nor list.
+func (d *jsonDecoder) token() string {
+	quoted := d.next() == '"'
+	start := d.at
+	if !quoted {
+		for d.at < len(d.text) && d.text[d.at] > ' ' && d.text[d.at] != ',' && d.text[d.at] != ']' && d.text[d.at] != '}' {
+			d.at++
+		}
+		return d.text[start:d.at]
+	}
+	for d.at++; d.text[d.at] != '"'; d.at++ {
+		if d.text[d.at] == '\\' {
+			d.at++
+		}
+	}
+	d.at++
+	return d.text[start:d.at]
 }
 
 // exactIntegers is from where on a double does not hold every integer.
@@ -65,22 +128,31 @@ func jsonNumber(v gjson.Result) any {
 	return n
 }
 
-// maxScans is how often one object is searched before it is decoded.
-const maxScans = 8
+const (
+	// maxScans is how often a value may be searched from end to end. After that
+	// objects in it are decoded.
+	maxScans = 8
+	// decodingScans is for how many scans decoding counts, by the time it takes.
+	decodingScans = 8
+)
 
 // jsonObject is a JSON object in which most members are not looked at: one that
 // is asked for is searched for in the text, which is several times as fast as to
-// decode the object. It is decoded once something else is asked of it, or the
-// same for too often, so that no expression can be made slow by a large record.
+// decode the object. It is decoded once something else is asked of it, or once the
+// value that it is part of was searched for too long: what is nested deeply, or
+// asked for again and again, would have the same text searched each time. So all
+// that any number of expressions ask of one value costs no more than some scans
+// and decoding it a few times.
 type jsonObject struct {
-	text    gjson.Result
-	scans   int
-	decoded traits.Mapper
+	text       gjson.Result
+	searchable *int // bytes that may still be searched, of all objects of the value
+	decoded    traits.Mapper
 }
 
 // all returns the object decoded.
 func (o *jsonObject) all() traits.Mapper {
 	if o.decoded == nil {
+		*o.searchable -= decodingScans * len(o.text.Raw)
 		o.decoded = types.NewStringInterfaceMap(types.DefaultTypeAdapter, jsonNative(o.text).(map[string]any))
 	}
 	return o.decoded
@@ -89,10 +161,10 @@ func (o *jsonObject) all() traits.Mapper {
 // Find implements traits.Mapper.
 func (o *jsonObject) Find(name ref.Val) (ref.Val, bool) {
 	wanted, ok := name.(types.String)
-	if o.decoded != nil || o.scans == maxScans || !ok {
+	if o.decoded != nil || *o.searchable < len(o.text.Raw) || !ok {
 		return o.all().Find(name)
 	}
-	o.scans++
+	*o.searchable -= len(o.text.Raw)
 	var found gjson.Result
 	o.text.ForEach(func(name, member gjson.Result) bool {
 		if name.Str == string(wanted) {
@@ -103,7 +175,7 @@ func (o *jsonObject) Find(name ref.Val) (ref.Val, bool) {
 	if !found.Exists() {
 		return nil, false
 	}
-	return jsonResultValue(found), true
+	return jsonResultValue(found, o.searchable), true
 }
 
 // Get implements traits.Indexer.

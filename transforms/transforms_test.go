@@ -191,7 +191,7 @@ func TestCaddyfile(t *testing.T) {
 		{"filter `record.offset >\n5 &&`", `filter: Syntax error: mismatched input '<EOF>' (line 2, column 5, at the end), at Testfile:1`},
 		{"filter `true &&\n  // Ж\n  'Ж' == foo`", `filter: undeclared reference to 'foo' (in container '') (line 3, column 10, at "foo"), at Testfile:1`},
 		{"filter `record.offset + 1`", `filter: the expression gives a int; write one that gives true or false, at Testfile:1`},
-		{"filter `record.key.matches(\"a(\")`", "filter: invalid matches argument (line 1, column 20, at \"\\\"a(\\\")\"), at Testfile:1"},
+		{"filter `record.key.matches(\"a(\")`", "filter: error parsing regexp: missing closing ): `a(` (line 1, column 20, at \"\\\"a(\\\")\"), at Testfile:1"},
 		{"filter `" + strings.Repeat(" ", 20000) + "true`", "filter: the expression has 20004 bytes, at most 16384 are taken, at Testfile:1"},
 
 		{"jq .a", `{"program":".a"}`},
