@@ -11,6 +11,9 @@ type cursor struct {
 	hint  int
 	prev  int64 // the last offset that came, -1 before
 	fresh bool  // nothing came since the session was resumed
+	// astray is the first offset at which the reader got a record of a log that
+	// was cut since, and has not been told; -1 where there is none.
+	astray int64
 
 	seen    bits
 	acked   bits
@@ -36,6 +39,20 @@ func (c *cursor) place(next int64) {
 	c.next = next
 	if c.first < 0 || next < c.first {
 		c.first = next
+	}
+}
+
+// stray notes whether a record that came is of the log as it is. A reader that
+// goes on in that behind others of the log that was cut lacks what stands in the
+// place of these.
+func (c *cursor) stray(offset int64, standing bool) {
+	switch {
+	case !standing && c.p.loaded && c.p.excused(offset):
+		if c.astray < 0 {
+			c.astray = offset
+		}
+	case standing && c.astray >= 0 && offset >= c.next:
+		c.next, c.astray = c.astray, -1
 	}
 }
 

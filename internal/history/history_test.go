@@ -427,6 +427,49 @@ func TestTruncatedIsNotTold(t *testing.T) {
 	}
 }
 
+// A reader that goes on behind a cut as if nothing had been lacks what was written
+// in the place of what it has got.
+func TestTruncatedIsPassedOver(t *testing.T) {
+	for name, c := range map[string]struct {
+		then []int64 // what the reader gets of the new log
+		told bool
+		want Kind
+	}{
+		"it goes on":  {[]int64{10}, false, IntSkipped},
+		"it ends":     {nil, false, Unseen},
+		"it was told": {[]int64{8, 9, 10}, true, kinds},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &script{logs: []Log{{Topic: topic, End: 11}}}
+			r := &scriptReader{name: "r", ops: []op{{kind: started, positions: []Position{{topic, 0, 0}}}}}
+			for o := range int64(11) {
+				v := ID(1, uint32(o))
+				if o < 10 {
+					r.ops = append(r.ops, readOf(o, v))
+				}
+				if o >= 8 {
+					v = ID(2, uint32(o))
+				}
+				s.logs[0].Records = append(s.logs[0].Records, LogRecord{Offset: o, Value: v, Sum: sumOf(v)})
+			}
+			if c.told {
+				r.ops = append(r.ops, op{kind: sought, to: 8})
+			}
+			for _, o := range c.then {
+				r.ops = append(r.ops, readOf(o, ID(2, uint32(o))))
+			}
+			r.ops = append(r.ops, op{kind: finished})
+			s.readers = append(s.readers, r)
+			h := s.history()
+			h.Truncated(topic, 0, 8)
+			report := h.Check()
+			if ok := c.want == kinds; report.OK() != ok || !ok && (len(report.Anomalies) != 1 || report.Count(c.want) != 1) {
+				t.Error(report)
+			}
+		})
+	}
+}
+
 func TestReportIsBounded(t *testing.T) {
 	h := New()
 	h.Producer("p").Send(ID(1, 0), topic, 0, 0)

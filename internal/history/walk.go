@@ -63,7 +63,7 @@ func (w *walker) reads(from, to int) {
 func (w *walker) cursor(place int32) *cursor {
 	c := w.cursors[place]
 	if c == nil {
-		c = &cursor{p: w.c.partitions[place], next: -1, first: -1, prev: -1}
+		c = &cursor{p: w.c.partitions[place], next: -1, first: -1, prev: -1, astray: -1}
 		if start, ok := w.whole[c.p.topic]; ok {
 			c.place(start)
 		}
@@ -107,7 +107,7 @@ func (w *walker) begin(anew bool) {
 		switch {
 		case c == nil:
 		case anew:
-			c.next, c.prev, c.fresh, c.gaps = -1, -1, false, nil
+			c.next, c.prev, c.fresh, c.gaps, c.astray = -1, -1, false, nil, -1
 			c.seen = nil
 		default:
 			c.fresh = true
@@ -140,7 +140,7 @@ func (w *walker) seek(c *cursor, to int64) {
 	w.flushOne(c)
 	c.seen.clearFrom(c.p.search(to))
 	c.place(to)
-	c.prev, c.fresh, c.gaps = -1, false, nil
+	c.prev, c.fresh, c.gaps, c.astray = -1, false, nil, -1
 }
 
 func (w *walker) gap(c *cursor, e event) {
@@ -185,6 +185,7 @@ func (w *walker) read(e *read) {
 	if c.next < 0 {
 		c.place(e.offset)
 	}
+	c.stray(e.offset, same && c.p.flags[i]&inLog != 0)
 	again := same && c.seen.has(i)
 	if w.group == nil && again {
 		w.report(Duplicate, c, e.offset, e.value, fmt.Sprintf("came again after %d", c.prev))
@@ -317,7 +318,11 @@ func (w *walker) end() {
 	w.complete()
 	for _, c := range w.cursors {
 		if c != nil && c.next >= 0 {
-			w.rest(c, c.next, func(i int) bool { return !c.seen.has(i) && !c.inGap(c.p.offsets[i]) })
+			from := c.next
+			if c.astray >= 0 {
+				from = min(from, c.astray)
+			}
+			w.rest(c, from, func(i int) bool { return !c.seen.has(i) && !c.inGap(c.p.offsets[i]) })
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -69,7 +70,13 @@ func (b *Broker) produceWith(ctx context.Context, topic string, records []*kgo.R
 		return err
 	}
 	defer cl.Close()
-	return cl.ProduceSync(ctx, records...).FirstErr()
+	for {
+		err := cl.ProduceSync(ctx, records...).FirstErr()
+		// A node that was just made the coordinator has not written anything.
+		if !errors.Is(err, kerr.CoordinatorLoadInProgress) || ctx.Err() != nil {
+			return err
+		}
+	}
 }
 
 func (b *Broker) readAll(ctx context.Context, topic string) ([]*kgo.Record, error) {
