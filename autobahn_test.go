@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
+	"github.com/kafkaws/kafkaws/dialog"
 	"github.com/kafkaws/kafkaws/gateway"
 	"github.com/kafkaws/kafkaws/internal/kafkatest"
 )
@@ -122,19 +123,25 @@ func (echo) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: moduleID + "_echo", New: func() caddy.Module { return new(echo) }}
 }
 
-// Provision provisions the handler and puts a pool that echoes in the place of
-// its own, which has no session yet.
+// Provision provisions the handler, and has all its sessions echo.
 func (e *echo) Provision(ctx caddy.Context) error {
 	if err := e.Handler.Provision(ctx); err != nil {
 		return err
 	}
-	cfg := e.sessions.Config()
-	cfg.Receive = func(s *gateway.Session, binary bool, message []byte) {
-		s.Send(gateway.Message{Binary: binary, Compress: true, Data: message})
+	for i := range e.encodings {
+		e.encodings[i].talk = func(dialog.Config) gateway.Talk { return echoes{} }
 	}
-	e.sessions.Pool = gateway.NewPool(cfg)
 	return nil
 }
+
+// echoes sends a client's messages back.
+type echoes struct{}
+
+func (echoes) Receive(s *gateway.Session, binary bool, message []byte) {
+	s.Send(gateway.Message{Binary: binary, Compress: true, Data: message})
+}
+
+func (echoes) Tell(dst []byte, _ gateway.Event) []byte { return dst }
 
 // startEcho runs a Caddy in this process, with compression on, until the test
 // ends. Kafka has no part in it.

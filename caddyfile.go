@@ -57,6 +57,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //
 //		subscribe       <pattern...>
 //		publish         <pattern...>
+//		groups          <pattern...>
 //		origins         <origin...>
 //		start           latest|earliest
 //		missing_topics  wait|reject
@@ -76,6 +77,8 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //		max_topics        <n>
 //		max_message_size  <size>
 //		max_in_flight     <n>
+//		max_group_sessions  <n>
+//		max_unacked       <n>
 //		ping_interval     <duration>
 //		write_timeout     <duration>
 //		publish_timeout   <duration>
@@ -83,8 +86,8 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //		compression       [<min size>]
 //	}
 //
-// Only brokers is required. brokers, subscribe, publish and origins may be
-// given more than once and add up; codec is given once for each codec that is
+// Only brokers is required. brokers, subscribe, publish, groups and origins may
+// be given more than once and add up; codec is given once for each codec that is
 // offered, and transform once for each step of a chain, in its order. Everything
 // else may be given once. The fields of [Handler] state what each means and what
 // holds without it.
@@ -118,6 +121,7 @@ var subdirectives = map[string]subdirective{
 
 	"subscribe":      readList("<pattern...>", checkPattern, func(h *Handler) *[]string { return &h.Subscribe }),
 	"publish":        readList("<pattern...>", checkPattern, func(h *Handler) *[]string { return &h.Publish }),
+	"groups":         readList("<pattern...>", checkPattern, func(h *Handler) *[]string { return &h.Groups }),
 	"origins":        readList("<origin...>", checkOrigin, func(h *Handler) *[]string { return &h.Origins }),
 	"start":          readChoice(startChoices, func(h *Handler) *string { return &h.Start }),
 	"missing_topics": readChoice(missingTopicsChoices, func(h *Handler) *string { return &h.MissingTopics }),
@@ -128,15 +132,17 @@ var subdirectives = map[string]subdirective{
 	"codec":     {usage: "<name> [<args...>] { ... }", repeats: true, parse: unmarshalCodec},
 	"transform": {usage: "in|out <name> [<args...>] { ... }", repeats: true, parse: unmarshalTransform},
 
-	"max_sessions":     readNumber(func(h *Handler) *int { return &h.Limits.MaxSessions }),
-	"max_topics":       readNumber(func(h *Handler) *int { return &h.Limits.MaxTopics }),
-	"max_message_size": readSize(func(h *Handler) *int64 { return &h.Limits.MaxMessageSize }),
-	"max_in_flight":    readNumber(func(h *Handler) *int { return &h.Limits.MaxInFlight }),
-	"ping_interval":    readDuration(func(h *Handler) *caddy.Duration { return &h.PingInterval }),
-	"write_timeout":    readDuration(func(h *Handler) *caddy.Duration { return &h.WriteTimeout }),
-	"publish_timeout":  readDuration(func(h *Handler) *caddy.Duration { return &h.PublishTimeout }),
-	"drain_timeout":    readDuration(func(h *Handler) *caddy.Duration { return &h.DrainTimeout }),
-	"compression":      {usage: "[<min size>]", max: 1, set: setCompression},
+	"max_sessions":       readNumber(func(h *Handler) *int { return &h.Limits.MaxSessions }),
+	"max_topics":         readNumber(func(h *Handler) *int { return &h.Limits.MaxTopics }),
+	"max_message_size":   readSize(func(h *Handler) *int64 { return &h.Limits.MaxMessageSize }),
+	"max_in_flight":      readNumber(func(h *Handler) *int { return &h.Limits.MaxInFlight }),
+	"max_group_sessions": readNumber(func(h *Handler) *int { return &h.Limits.MaxGroupSessions }),
+	"max_unacked":        readNumber(func(h *Handler) *int { return &h.Limits.MaxUnacked }),
+	"ping_interval":      readDuration(func(h *Handler) *caddy.Duration { return &h.PingInterval }),
+	"write_timeout":      readDuration(func(h *Handler) *caddy.Duration { return &h.WriteTimeout }),
+	"publish_timeout":    readDuration(func(h *Handler) *caddy.Duration { return &h.PublishTimeout }),
+	"drain_timeout":      readDuration(func(h *Handler) *caddy.Duration { return &h.DrainTimeout }),
+	"compression":        {usage: "[<min size>]", max: 1, set: setCompression},
 }
 
 // producerSubdirectives are those of the producer block.

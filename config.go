@@ -52,6 +52,11 @@ type Handler struct {
 	// Default: nothing.
 	Publish []string `json:"publish,omitempty"`
 
+	// Which consumer groups a client may be a member of (`group.id`); patterns
+	// as in `subscribe`. Each such session is a consumer of its own in Kafka.
+	// Default: nothing.
+	Groups []string `json:"groups,omitempty"`
+
 	// Pages of which origins may connect besides those of the same host:
 	// `https://example.com`, `https://*.example.com`, `null` by name, or `*`
 	// for all. A request without an `Origin` header, which no browser sends,
@@ -66,10 +71,12 @@ type Handler struct {
 	// `reject` it is answered 404. Default: `wait`.
 	MissingTopics string `json:"missing_topics,omitempty"`
 
-	// What happens to a session that is to get records which Kafka has deleted:
-	// with `error` it is closed, with `earliest` it goes on with the first
-	// record that there is, with `latest` at the end. Clients of `text` and
-	// `binary` cannot be told of a gap, so that for them the default is `error`.
+	// What happens to a subscription that is to get records which Kafka does not
+	// have any more: with `error` it ends, with `earliest` it goes on with the
+	// first record that there is, with `latest` at the end. Clients of `json` are
+	// told of the gap, or of the end. Those of `text` and `binary` cannot be:
+	// with `error` they are closed. Default: `earliest` for clients of `json`,
+	// `error` for the others.
 	OnGap string `json:"on_gap,omitempty"`
 
 	// What happens to a session whose client takes records more slowly than
@@ -86,7 +93,7 @@ type Handler struct {
 
 	// The codecs that are offered, each by its subprotocol. The client's order
 	// decides; the first one serves clients that name none, or none that is
-	// known. Default: `text`, then `binary`.
+	// known. Default: `text`, then `binary`, then `json`.
 	CodecsRaw []json.RawMessage `json:"codecs,omitempty" caddy:"namespace=http.kafka_websocket.codecs inline_key=codec"`
 
 	// What changes records, or drops them, on their way.
@@ -208,6 +215,15 @@ type Limits struct {
 	// How many records of a session may wait for Kafka's acknowledgement; the
 	// session is not read from while there are more. Default: 256.
 	MaxInFlight int `json:"max_in_flight,omitempty"`
+
+	// How many sessions may be members of consumer groups: each takes about
+	// 100 KiB of memory and a connection to a broker. Default: 100.
+	MaxGroupSessions int `json:"max_group_sessions,omitempty"`
+
+	// How many records a member of a consumer group may have been given that it
+	// has not acknowledged, where its client does that (`ack=client`); it gets no
+	// more while there are as many. Default: 1000.
+	MaxUnacked int `json:"max_unacked,omitempty"`
 }
 
 // Compression turns on permessage-deflate (RFC 7692) for clients that offer it.

@@ -186,9 +186,9 @@ func newHandler(t *testing.T) *Handler {
 	hub := gateway.NewHub(gateway.HubConfig{})
 	t.Cleanup(hub.Close)
 	h.resolved, h.logger, h.refusals = h, zap.NewNop(), &refusalLoggers{logger: zap.NewNop()}
-	h.encodings = []offered{{subprotocol: "kafka-text", codec: codec.Text{}, plain: &gateway.Encoding{Codec: codec.Text{}}}}
+	h.encodings = []offered{{subprotocol: "kafka-text", plain: &gateway.Encoding{Codec: codec.Text{}}}}
 	var err error
-	if h.policy, err = newPolicy(nil, nil); err != nil {
+	if h.policy, err = newPolicy(nil, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	h.sessions = &sessions{Pool: gateway.NewPool(gateway.PoolConfig{

@@ -20,6 +20,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/kafkaws/kafkaws/codec"
+	"github.com/kafkaws/kafkaws/dialog"
 	"github.com/kafkaws/kafkaws/gateway"
 )
 
@@ -52,11 +53,12 @@ type handlerState struct {
 // offered is a codec that clients may choose.
 type offered struct {
 	subprotocol string
-	id          string
-	codec       codec.Codec
 	// plain is the encoding of sessions without compression; those with it
-	// differ by what the client's offer asks for.
-	plain *gateway.Encoding
+	// differ by what the client's offer asks for. embedded is that of clients
+	// that want values as JSON; only kafka-json has it.
+	plain, embedded *gateway.Encoding
+	// talk, if set, returns what a session says beside records.
+	talk func(dialog.Config) gateway.Talk
 }
 
 // CaddyModule returns the Caddy module information.
@@ -88,7 +90,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.loadCodecs(ctx); err != nil {
 		return err
 	}
-	if h.policy, err = newPolicy(h.resolved.Subscribe, h.resolved.Publish); err != nil {
+	if h.policy, err = newPolicy(h.resolved.Subscribe, h.resolved.Publish, h.resolved.Groups); err != nil {
 		return err
 	}
 	if h.origins, err = compileOrigins(h.resolved.Origins); err != nil {
@@ -99,6 +101,11 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	if err := h.join(key); err != nil {
 		return err
+	}
+	for i := range h.encodings {
+		if o := &h.encodings[i]; o.embedded != nil {
+			o.talk = h.newDialogs()
+		}
 	}
 	return h.watchExit(ctx)
 }
@@ -144,12 +151,11 @@ func (h *Handler) loadCodecs(ctx caddy.Context) error {
 			}
 		}
 		id := string(h.resolved.CodecsRaw[i])
-		h.encodings = append(h.encodings, offered{
-			subprotocol: c.Subprotocol(),
-			id:          id,
-			codec:       c,
-			plain:       &gateway.Encoding{Chain: h.chains.out, ID: id, Codec: c},
-		})
+		o := offered{subprotocol: c.Subprotocol(), plain: &gateway.Encoding{Chain: h.chains.out, ID: id, Codec: c}}
+		if c, ok := c.(*codec.JSON); ok {
+			o.embedded = &gateway.Encoding{Chain: h.chains.out, ID: id + "values=json", Codec: c.EmbedValues()}
+		}
+		h.encodings = append(h.encodings, o)
 	}
 	return nil
 }

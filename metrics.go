@@ -5,6 +5,8 @@ import (
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/kafkaws/kafkaws/gateway"
 )
 
 // The collectors are made once for the process, because sessions outlive
@@ -33,15 +35,31 @@ var (
 	bufferedBytes = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace: "caddy", Subsystem: "kafka_websocket", Name: "buffered_bytes",
 		Help: "Memory that holds records for clients, in bytes; buffer_total bounds it for each cluster and consumer settings.",
-	}, buffered)
+	}, func() float64 { return held((*gateway.Hub).Held) })
+	catchUpFetches = prometheus.NewCounter(prometheus.CounterOpts{
+		Namespace: "caddy", Subsystem: "kafka_websocket", Name: "catch_up_fetches_total",
+		Help: "Fetches from Kafka for sessions that read records which are not buffered.",
+	})
+	catchUpFetchedRecords = prometheus.NewCounter(prometheus.CounterOpts{
+		Namespace: "caddy", Subsystem: "kafka_websocket", Name: "catch_up_fetched_records_total",
+		Help: "Records that were fetched from Kafka for sessions that read records which are not buffered; all such sessions share them.",
+	})
+	catchUpEncodedRecords = prometheus.NewCounter(prometheus.CounterOpts{
+		Namespace: "caddy", Subsystem: "kafka_websocket", Name: "catch_up_encoded_records_total",
+		Help: "Records that were transformed and encoded for sessions that read records which are not buffered, once for each chain of transforms and codec in use.",
+	})
+	catchUpBytes = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: "caddy", Subsystem: "kafka_websocket", Name: "catch_up_buffered_bytes",
+		Help: "Part of buffered_bytes that holds records which were fetched for sessions that read what was not buffered, in bytes.",
+	}, func() float64 { return held((*gateway.Hub).HeldBehind) })
 )
 
-// buffered returns how many bytes all hubs hold.
-func buffered() float64 {
+// held adds up how many bytes all hubs hold.
+func held(by func(*gateway.Hub) int64) float64 {
 	var bytes int64
 	hubs.Range(func(_, value any) bool {
 		if h, ok := value.(*hub); ok {
-			bytes += h.Held()
+			bytes += by(h.Hub)
 		}
 		return true
 	})
@@ -51,7 +69,10 @@ func buffered() float64 {
 // registerMetrics registers the collectors with a configuration's registry.
 // Several handlers of one configuration do so.
 func registerMetrics(registry *prometheus.Registry) error {
-	for _, c := range []prometheus.Collector{openSessions, endedSessions, ignoredMessages, discardedRecords, skippedRecords, bufferedBytes} {
+	for _, c := range []prometheus.Collector{
+		openSessions, endedSessions, ignoredMessages, discardedRecords, skippedRecords, bufferedBytes,
+		catchUpFetches, catchUpFetchedRecords, catchUpEncodedRecords, catchUpBytes,
+	} {
 		var already prometheus.AlreadyRegisteredError
 		if err := registry.Register(c); err != nil && !errors.As(err, &already) {
 			return err

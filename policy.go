@@ -10,22 +10,23 @@ import (
 	"github.com/kafkaws/kafkaws/record"
 )
 
-// policy is what a site allows: which topics may be subscribed to and which
-// may be published to. It is compiled once and shared by all requests.
+// policy is what a site allows: which topics may be subscribed to, which may be
+// published to, and which consumer groups may be joined. It is compiled once and
+// shared by all requests.
 type policy struct {
-	subscribe, publish patternList
-	shared             *topicPolicy // what every client may, when no pattern has a placeholder
+	subscribe, publish, groups patternList
+	shared                     *topicPolicy // what every client may, when no pattern has a placeholder
 }
 
 // topicPolicy is what one client may. It never changes, and keeps nothing of
 // the request that it was made for.
 type topicPolicy struct {
-	subscribe, publish []glob
+	subscribe, publish, groups []glob
 }
 
 // newPolicy compiles patterns. Placeholders that it finds in them are those of
 // requests: what is known earlier has to be replaced before.
-func newPolicy(subscribe, publish []string) (*policy, error) {
+func newPolicy(subscribe, publish, groups []string) (*policy, error) {
 	var p policy
 	var err error
 	if p.subscribe, err = compilePatterns(subscribe); err != nil {
@@ -34,8 +35,11 @@ func newPolicy(subscribe, publish []string) (*policy, error) {
 	if p.publish, err = compilePatterns(publish); err != nil {
 		return nil, setting("publish", err)
 	}
-	if !p.subscribe.personal && !p.publish.personal {
-		p.shared = &topicPolicy{subscribe: p.subscribe.globs, publish: p.publish.globs}
+	if p.groups, err = compilePatterns(groups); err != nil {
+		return nil, setting("groups", err)
+	}
+	if !p.subscribe.personal && !p.publish.personal && !p.groups.personal {
+		p.shared = &topicPolicy{subscribe: p.subscribe.globs, publish: p.publish.globs, groups: p.groups.globs}
 	}
 	return &p, nil
 }
@@ -47,7 +51,7 @@ func (p *policy) resolve(repl *caddy.Replacer) *topicPolicy {
 	if p.shared != nil {
 		return p.shared
 	}
-	return &topicPolicy{subscribe: p.subscribe.resolve(repl), publish: p.publish.resolve(repl)}
+	return &topicPolicy{subscribe: p.subscribe.resolve(repl), publish: p.publish.resolve(repl), groups: p.groups.resolve(repl)}
 }
 
 // maySubscribe reports whether the client may subscribe to a topic.
@@ -55,6 +59,9 @@ func (t *topicPolicy) maySubscribe(topic string) bool { return matchAny(t.subscr
 
 // mayPublish reports whether the client may publish to a topic.
 func (t *topicPolicy) mayPublish(topic string) bool { return matchAny(t.publish, topic) }
+
+// mayJoin reports whether the client may be a member of a consumer group.
+func (t *topicPolicy) mayJoin(group string) bool { return matchAny(t.groups, group) }
 
 func matchAny(globs []glob, topic string) bool {
 	for _, g := range globs {

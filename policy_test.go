@@ -55,7 +55,7 @@ func TestPatternMatches(t *testing.T) {
 		{"_?consumer_offsets", "__consumer_offsets", false},
 		{"??consumer_offsets", "__consumer_offsets", false},
 	} {
-		p, err := newPolicy([]string{test.pattern}, nil)
+		p, err := newPolicy([]string{test.pattern}, nil, nil)
 		if err != nil {
 			t.Errorf("%s: %v", test.pattern, err)
 			continue
@@ -108,7 +108,7 @@ func TestPatternPlaceholders(t *testing.T) {
 			if test.value != nil {
 				repl.Set("http.auth.user.id", test.value)
 			}
-			p, err := newPolicy(nil, []string{test.pattern})
+			p, err := newPolicy(nil, []string{test.pattern}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -121,7 +121,7 @@ func TestPatternPlaceholders(t *testing.T) {
 
 // A pattern that matches nothing for a client leaves the others as they are.
 func TestPolicyWithUnknownPlaceholder(t *testing.T) {
-	p, err := newPolicy([]string{"inbox.{http.auth.user.id}", "news"}, []string{"in"})
+	p, err := newPolicy([]string{"inbox.{http.auth.user.id}", "news"}, []string{"in"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +134,7 @@ func TestPolicyWithUnknownPlaceholder(t *testing.T) {
 }
 
 func TestPolicyClosedByDefault(t *testing.T) {
-	p, err := newPolicy(nil, nil)
+	p, err := newPolicy(nil, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +145,7 @@ func TestPolicyClosedByDefault(t *testing.T) {
 }
 
 func TestPolicyAllocations(t *testing.T) {
-	p, err := newPolicy([]string{"a.*", "b"}, []string{"*"})
+	p, err := newPolicy([]string{"a.*", "b"}, []string{"*"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,10 +186,10 @@ func TestCompilePatternErrors(t *testing.T) {
 }
 
 func TestNewPolicyNamesTheDirective(t *testing.T) {
-	if _, err := newPolicy([]string{"a b"}, nil); err == nil || !strings.HasPrefix(err.Error(), "subscribe: ") {
+	if _, err := newPolicy([]string{"a b"}, nil, nil); err == nil || !strings.HasPrefix(err.Error(), "subscribe: ") {
 		t.Errorf("got %v", err)
 	}
-	if _, err := newPolicy(nil, []string{"a b"}); err == nil || !strings.HasPrefix(err.Error(), "publish: ") {
+	if _, err := newPolicy(nil, []string{"a b"}, nil); err == nil || !strings.HasPrefix(err.Error(), "publish: ") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -262,7 +262,7 @@ func FuzzPlaceholderValue(f *testing.F) {
 	f.Add("*", "inbox.bob.x")
 	f.Add("{other}", "inbox.bob.x")
 	f.Add("?", "inbox.b.x")
-	p, err := newPolicy([]string{"inbox.{user}.x"}, nil)
+	p, err := newPolicy([]string{"inbox.{user}.x"}, nil, nil)
 	if err != nil {
 		f.Fatal(err)
 	}

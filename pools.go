@@ -128,6 +128,7 @@ func (c *cluster) Destruct() error {
 type hub struct {
 	*gateway.Hub
 	source  record.Source
+	groups  record.Groups
 	release func()
 }
 
@@ -142,6 +143,7 @@ func acquireHub(c Cluster, consumer Consumer) (*hub, func(), error) {
 		source := origin.Source(consumer.Isolation == isolationCommitted)
 		return &hub{
 			source: source,
+			groups: origin.Groups(consumer.Isolation == isolationCommitted),
 			Hub: gateway.NewHub(gateway.HubConfig{
 				Source:      source,
 				KeepReading: time.Duration(consumer.KeepReading),
@@ -151,6 +153,11 @@ func acquireHub(c Cluster, consumer Consumer) (*hub, func(), error) {
 					skippedRecords.Inc()
 					log.Warn("a record could not be transformed or encoded and was skipped", zap.String("topic", topic), zap.Error(err))
 				},
+				Fetched: func(records int) {
+					catchUpFetches.Inc()
+					catchUpFetchedRecords.Add(float64(records))
+				},
+				Encoded: func(records int) { catchUpEncodedRecords.Add(float64(records)) },
 			}),
 			release: func() {
 				releaseCluster()

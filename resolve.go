@@ -21,7 +21,7 @@ func resolveSettings(repl *caddy.Replacer, settings map[string]any) error {
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
 		replace := func(s string) (string, error) { return repl.ReplaceOrErr(s, true, true) }
 		switch name {
-		case "subscribe", "publish":
+		case "subscribe", "publish", "groups":
 			replace = func(s string) (string, error) { return repl.ReplaceOrErr(s, true, false) }
 		case "codecs", "transforms":
 			replace = func(s string) (string, error) {

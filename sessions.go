@@ -10,6 +10,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 
+	"github.com/kafkaws/kafkaws/dedupe"
+	"github.com/kafkaws/kafkaws/filter"
 	"github.com/kafkaws/kafkaws/gateway"
 	"github.com/kafkaws/kafkaws/record"
 )
@@ -24,6 +26,10 @@ const exitPace = 5 * time.Millisecond
 type sessions struct {
 	*gateway.Pool
 	source       record.Source
+	groups       record.Groups
+	users        *dedupe.Memory
+	guests       *dedupe.Memory
+	filters      *filter.Cache
 	drainTimeout time.Duration
 	producer     *producer
 	release      func()
@@ -41,6 +47,7 @@ var slowClients = map[string]gateway.SlowClient{
 
 // onGaps are the choices of on_gap.
 var onGaps = map[string]gateway.OnGap{
+	"":            gateway.GapDefault,
 	onGapError:    gateway.GapClose,
 	onGapEarliest: gateway.GapEarliest,
 	onGapLatest:   gateway.GapLatest,
@@ -58,20 +65,22 @@ func newSessions(h *Handler) (*sessions, error) {
 	}
 	last, releaseLogger := acquireLasting()
 	denials := sampled(last.logger())
+	users, guests := newMemories()
 	return &sessions{
 		Pool: gateway.NewPool(gateway.PoolConfig{
-			Hub:            reads.Hub,
-			Producer:       writes,
-			MaxSessions:    h.Limits.MaxSessions,
-			MaxMessageSize: h.Limits.MaxMessageSize,
-			MaxInFlight:    h.Limits.MaxInFlight,
-			PingInterval:   time.Duration(h.PingInterval),
-			WriteTimeout:   time.Duration(h.WriteTimeout),
-			SlowClient:     slowClients[h.SlowClient],
-			OnGap:          onGaps[h.OnGap],
-			Logger:         last.logger(),
-			Ended:          sessionEnded,
-			Ignored:        ignoredMessages.Inc,
+			Hub:              reads.Hub,
+			Producer:         writes,
+			MaxSessions:      h.Limits.MaxSessions,
+			MaxGroupSessions: h.Limits.MaxGroupSessions,
+			MaxMessageSize:   h.Limits.MaxMessageSize,
+			MaxInFlight:      h.Limits.MaxInFlight,
+			PingInterval:     time.Duration(h.PingInterval),
+			WriteTimeout:     time.Duration(h.WriteTimeout),
+			SlowClient:       slowClients[h.SlowClient],
+			OnGap:            onGaps[h.OnGap],
+			Logger:           last.logger(),
+			Ended:            sessionEnded,
+			Ignored:          ignoredMessages.Inc,
 			Discarded: func(topic string, err error) {
 				if err == nil {
 					discardedRecords.WithLabelValues("dropped").Inc()
@@ -85,6 +94,10 @@ func newSessions(h *Handler) (*sessions, error) {
 			},
 		}),
 		source:       reads.source,
+		groups:       reads.groups,
+		users:        users,
+		guests:       guests,
+		filters:      filter.NewCache(0),
 		drainTimeout: time.Duration(h.DrainTimeout),
 		producer:     writes,
 		release: func() {

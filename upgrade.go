@@ -95,8 +95,14 @@ type request struct {
 	kafka   []string
 	offered offered
 	deflate gateway.Deflate
-	// start is where the topics begin.
-	start record.Start
+	// start is where the topics begin, and filter what their records have to
+	// match.
+	start  record.Start
+	filter gateway.Filter
+	// group is the consumer group to be a member of; empty is none.
+	group string
+	// form is how a client of kafka-json wants its records.
+	form form
 	// extensions is the answer to the client's offer of compression.
 	extensions string
 }
@@ -115,6 +121,9 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	allowed := h.policy.resolve(replacer(r))
+	if asked.group != "" && !allowed.mayJoin(asked.group) {
+		return refused(http.StatusForbidden, "`groups` of kafka_websocket allows it", "consumer group %q is not allowed", asked.group)
+	}
 	for _, topic := range asked.topics {
 		if !allowed.maySubscribe(topic) {
 			return refused(http.StatusForbidden, "`subscribe` of kafka_websocket allows it", "subscribing to topic %q is not allowed", topic)
@@ -211,13 +220,26 @@ func (h *Handler) parse(r *http.Request) (*request, error) {
 	if asked.start, err = h.start(query); err != nil {
 		return nil, err
 	}
+	if expression := query.Get("filter"); expression != "" {
+		if asked.filter, err = h.sessions.filter(r.Context(), expression); err != nil {
+			return nil, refused(http.StatusBadRequest, "", "illegal filter: %w", err)
+		}
+	}
 	if group := query.Get("group.id"); group != "" {
 		if len(group) > maxGroupID || !record.ValidTopic(group) {
 			return nil, refused(http.StatusBadRequest, "", "illegal consumer group id %q", group)
 		}
-		return nil, refused(http.StatusForbidden, "", "consumer group %q is not allowed", group)
+		if len(asked.topics) == 0 {
+			return nil, refused(http.StatusBadRequest, "", "consumer group %q needs topics", group)
+		}
+		asked.group = group
 	}
 	asked.offered = h.choose(tokens(r.Header.Values("Sec-WebSocket-Protocol")))
+	if asked.offered.embedded != nil {
+		if asked.form, err = parseForm(query); err != nil {
+			return nil, err
+		}
+	}
 	if c := h.resolved.Compression; c != nil {
 		asked.deflate, asked.extensions = negotiateDeflate(r.Header.Values("Sec-WebSocket-Extensions"), int(c.MinSize))
 	}
@@ -295,30 +317,47 @@ func (h *Handler) open(r *http.Request, asked *request, allowed *topicPolicy) (*
 			}
 		}
 	}
-	encoding := asked.offered.plain
 	names := h.chains.inNames // a copy: a session must not hold the handler
-	if asked.deflate.On {
-		encoding = &gateway.Encoding{Chain: h.chains.out, ID: asked.offered.id, Codec: asked.offered.codec, Deflate: asked.deflate}
-	}
 	chain, err := h.chains.bind(replacer(r))
 	if err != nil {
 		return nil, &refusal{status: http.StatusInternalServerError, err: err, hint: "check the placeholders of `transform in` of kafka_websocket"}
 	}
-	session, err := h.sessions.Open(ctx, gateway.SessionConfig{
-		Encoding: encoding,
+	cfg := gateway.SessionConfig{
+		Encoding: asked.encoding(),
 		Topics:   asked.kafka,
 		Chain:    chain,
 		Start:    asked.start,
+		Filter:   asked.filter,
 		MayPublish: func(topic string) bool {
 			outward, ok := names.Outward(topic)
 			return ok && allowed.mayPublish(outward)
 		},
 		Fields: sessionFields(r),
-	})
+	}
+	if asked.group != "" {
+		h.member(asked, &cfg)
+	}
+	if asked.offered.talk != nil {
+		talk(r, asked, allowed, &cfg)
+	}
+	session, err := h.sessions.Open(ctx, cfg)
 	if err != nil {
 		return nil, refuseSession(err)
 	}
 	return session, nil
+}
+
+// encoding returns how the client's records are sent.
+func (asked *request) encoding() *gateway.Encoding {
+	e := asked.offered.plain
+	if asked.form.embed {
+		e = asked.offered.embedded
+	}
+	// Arrays are made for a session alone, and not compressed.
+	if asked.deflate.On && !asked.form.batch {
+		e = &gateway.Encoding{Chain: e.Chain, ID: e.ID, Codec: e.Codec, Deflate: asked.deflate}
+	}
+	return e
 }
 
 // refuseSession says why there is no session for now.
@@ -326,7 +365,9 @@ func refuseSession(err error) error {
 	switch {
 	case errors.Is(err, gateway.ErrFull):
 		return unavailable("`max_sessions` of kafka_websocket allows more", err)
-	case errors.Is(err, gateway.ErrDraining):
+	case errors.Is(err, gateway.ErrFullGroups):
+		return unavailable("`max_group_sessions` of kafka_websocket allows more", err)
+	case errors.Is(err, gateway.ErrDraining), errors.Is(err, gateway.ErrTooManyFilters):
 		return unavailable("", err)
 	default:
 		return unavailable(hintUnreachable, err)

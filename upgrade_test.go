@@ -352,7 +352,8 @@ func TestRefusals(t *testing.T) {
 		{name: "topic of two dots", path: "names", query: "topics=..", status: 400, says: `illegal topic name ".."`},
 		{name: "topic too long", path: "names", query: "topics=" + strings.Repeat("x", 250), status: 400, says: "illegal topic name"},
 		{name: "illegal group", path: "names", query: "group.id=a%20b", status: 400, says: `illegal consumer group id "a b"`},
-		{name: "group", path: "names", query: "group.id=g", status: 403, says: `consumer group "g" is not allowed`},
+		{name: "group", path: "names", query: "topics=ok&group.id=g", status: 403, says: `consumer group "g" is not allowed`, hint: "groups"},
+		{name: "group without topics", path: "names", query: "group.id=g", status: 400, says: `consumer group "g" needs topics`},
 
 		{name: "bad query", path: "request", query: "topics=%zz", status: 400, says: "reading the query"},
 		{name: "body", path: "request", status: 400, says: "no body", edit: func(r *http.Request) {

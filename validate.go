@@ -61,18 +61,20 @@ func (h *Handler) applyDefaults() {
 	h.Consumer.Buffer = cmp.Or(h.Consumer.Buffer, min(8<<20, h.Consumer.BufferTotal))
 	h.Start = cmp.Or(h.Start, startChoices[0])
 	h.MissingTopics = cmp.Or(h.MissingTopics, missingTopicsChoices[0])
-	h.OnGap = cmp.Or(h.OnGap, onGapChoices[0])
 	h.SlowClient = cmp.Or(h.SlowClient, slowClientChoices[0])
 	h.OnReload = cmp.Or(h.OnReload, onReloadChoices[0])
 	if len(h.CodecsRaw) == 0 {
 		h.CodecsRaw = []json.RawMessage{
 			json.RawMessage(`{"codec":"text"}`),
 			json.RawMessage(`{"codec":"binary"}`),
+			json.RawMessage(`{"codec":"json"}`),
 		}
 	}
 	h.Limits.MaxTopics = cmp.Or(h.Limits.MaxTopics, 128)
 	h.Limits.MaxMessageSize = cmp.Or(h.Limits.MaxMessageSize, 1<<20)
 	h.Limits.MaxInFlight = cmp.Or(h.Limits.MaxInFlight, 256)
+	h.Limits.MaxGroupSessions = cmp.Or(h.Limits.MaxGroupSessions, 100)
+	h.Limits.MaxUnacked = cmp.Or(h.Limits.MaxUnacked, 1000)
 	h.PingInterval = cmp.Or(h.PingInterval, caddy.Duration(25*time.Second))
 	h.WriteTimeout = cmp.Or(h.WriteTimeout, caddy.Duration(30*time.Second))
 	h.PublishTimeout = cmp.Or(h.PublishTimeout, caddy.Duration(30*time.Second))
@@ -83,7 +85,7 @@ func (h *Handler) applyDefaults() {
 // placeholders passes: Caddy calls this for what was written. For what it stands
 // for, Provision calls it again, on the configuration that it resolved.
 func (h *Handler) Validate() error {
-	_, patternsErr := newPolicy(h.Subscribe, h.Publish)
+	_, patternsErr := newPolicy(h.Subscribe, h.Publish, h.Groups)
 	return cmp.Or(
 		setting("name", checkPrintable(h.Name)),
 		h.Cluster.validate(),
@@ -93,7 +95,7 @@ func (h *Handler) Validate() error {
 		setting("origins", checkEach(h.Origins, checkOrigin)),
 		setting("start", startChoices.check(h.Start)),
 		setting("missing_topics", missingTopicsChoices.check(h.MissingTopics)),
-		setting("on_gap", onGapChoices.check(h.OnGap)),
+		setting("on_gap", onGapChoices.check(cmp.Or(h.OnGap, onGapError))),
 		setting("slow_client", slowClientChoices.check(h.SlowClient)),
 		setting("on_reload", onReloadChoices.check(h.OnReload)),
 		h.Limits.validate(),
@@ -142,6 +144,8 @@ func (l Limits) validate() error {
 		setting("max_topics", checkNumber(l.MaxTopics)),
 		setting("max_message_size", checkNumber(l.MaxMessageSize)),
 		setting("max_in_flight", checkNumber(l.MaxInFlight)),
+		setting("max_group_sessions", checkNumber(l.MaxGroupSessions)),
+		setting("max_unacked", checkNumber(l.MaxUnacked)),
 	)
 }
 

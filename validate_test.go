@@ -40,7 +40,7 @@ func TestApplyDefaults(t *testing.T) {
 		"origins":          len(h.Origins) == 0,
 		"start":            h.Start == "latest",
 		"missing_topics":   h.MissingTopics == "wait",
-		"on_gap":           h.OnGap == "error",
+		"on_gap":           h.OnGap == "",
 		"slow_client":      h.SlowClient == "catch_up",
 		"on_reload":        h.OnReload == "keep",
 		"max_sessions":     h.Limits.MaxSessions == 0,
@@ -61,7 +61,7 @@ func TestApplyDefaults(t *testing.T) {
 	for _, raw := range h.CodecsRaw {
 		codecs = append(codecs, string(raw))
 	}
-	if got := strings.Join(codecs, " "); got != `{"codec":"text"} {"codec":"binary"}` {
+	if got := strings.Join(codecs, " "); got != `{"codec":"text"} {"codec":"binary"} {"codec":"json"}` {
 		t.Errorf("codecs are %s", got)
 	}
 }

@@ -1,9 +1,11 @@
 package codec
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kafkaws/kafkaws/record"
 )
@@ -38,10 +40,10 @@ func BenchmarkQuote(b *testing.B) {
 }
 
 func BenchmarkAppend(b *testing.B) {
-	for _, c := range []Codec{Text{}, Binary{}} {
+	for _, c := range benchmarked() {
 		for _, p := range payloads {
-			b.Run(c.Subprotocol()+"/"+p.name, func(b *testing.B) {
-				r := record.Record{Topic: "orders", Key: []byte("17"), Value: p.value}
+			b.Run(c.name+"/"+p.name, func(b *testing.B) {
+				r := record.Record{Topic: "orders", Offset: 123456, Timestamp: time.UnixMilli(1716400000123), Key: []byte("17"), Value: p.value}
 				dst := make([]byte, 0, 4096)
 				b.ReportAllocs()
 				for b.Loop() {
@@ -54,12 +56,34 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
+// named is a codec with its name in benchmarks.
+type named struct {
+	name string
+	Codec
+}
+
+func benchmarked() []named {
+	return []named{{"kafka-text", Text{}}, {"kafka-binary", Binary{}}, {"kafka-json", JSON{}}, {"kafka-json-embedding", JSON{}.EmbedValues()}}
+}
+
 // clientMessages are messages to be decoded, by what their value is.
 func clientMessages() map[string][]byte {
 	m := map[string][]byte{"nested": []byte(`{"topic":"orders","key":"17","message":` + string(payloads[1].value) + `}`)}
 	for _, p := range payloads[:2] {
 		m[p.name], _ = Text{}.Append(nil, &record.Record{Topic: "orders", Key: []byte("17"), Value: p.value})
 	}
+	return m
+}
+
+// publishRequests are the same as publish requests of kafka-json, and one with
+// all that there is.
+func publishRequests() map[string][]byte {
+	m := make(map[string][]byte)
+	for name, message := range clientMessages() {
+		m[name] = bytes.Replace(bytes.Replace(message, []byte(`{"topic"`), []byte(`{"type":"publish","id":17,"topic"`), 1), []byte(`"message":`), []byte(`"value":`), 1)
+	}
+	m["full"] = []byte(`{"type":"publish","id":"a-17","topic":"orders","key":"17","value":{"a":1},"headers":[["source","page"],["trace","AQID","base64"]],` +
+		`"partition":3,"timestamp":1716400000123,"producer":"tab-1","sequence":18}`)
 	return m
 }
 
@@ -87,6 +111,18 @@ func BenchmarkDecode(b *testing.B) {
 			}
 		})
 	}
+	for name, message := range publishRequests() {
+		b.Run("kafka-json/"+name, func(b *testing.B) {
+			var requests []Request
+			b.ReportAllocs()
+			for b.Loop() {
+				var err error
+				if requests, err = DecodeRequests(requests[:0], message); err != nil || requests[0].Failure != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 	b.Run("kafka-binary", func(b *testing.B) {
 		message := append([]byte("\x06orders"), payloads[0].value...)
 		var r record.Record
@@ -101,12 +137,26 @@ func BenchmarkDecode(b *testing.B) {
 
 func TestAllocations(t *testing.T) {
 	dst := make([]byte, 0, 4096)
-	for _, c := range []Codec{Text{}, Binary{}} {
+	for _, c := range benchmarked() {
 		for _, p := range payloads {
-			r := record.Record{Topic: "orders", Key: []byte("17"), Value: p.value}
-			if n := testing.AllocsPerRun(100, func() { _, _ = c.Append(dst, &r) }); n != 0 {
-				t.Errorf("%s: Append of %s allocates %v times", c.Subprotocol(), p.name, n)
+			r := record.Record{
+				Topic: "orders", Offset: 123456, Timestamp: time.UnixMilli(1716400000123), Key: []byte("17"), Value: p.value,
+				Headers: []record.Header{{Key: "k", Value: []byte("v")}, {Key: strings.Repeat("Ж\"", 50)}, {Key: "b", Value: []byte{0xff}}},
 			}
+			if n := testing.AllocsPerRun(100, func() { _, _ = c.Append(dst, &r) }); n != 0 {
+				t.Errorf("%s: Append of %s allocates %v times", c.name, p.name, n)
+			}
+		}
+	}
+	replies := map[string]appender{
+		"published": &Published{ID: []byte("7"), Offset: 18, Timestamp: time.UnixMilli(1716400000123)},
+		"discarded": &Discarded{ID: []byte("7")},
+		"error":     &Failure{ID: []byte("7"), Code: CodeUnavailable, Message: strings.Repeat("é\"", 50), Outcome: OutcomeFailed, KafkaError: "K"},
+		"pong":      &Pong{ID: []byte("7")},
+	}
+	for name, reply := range replies {
+		if n := testing.AllocsPerRun(100, func() { reply.Append(dst) }); n != 0 {
+			t.Errorf("%s allocates %v times", name, n)
 		}
 	}
 	var r record.Record
@@ -128,4 +178,21 @@ func TestAllocations(t *testing.T) {
 	decodes("a message with escapes", false, messages["json"], 1)
 	decodes("key and message with escapes", false, []byte(`{"topic":"orders","key":"\n","message":"\n"}`), 1)
 	decodes("a heartbeat", false, []byte(`{}`), 0)
+	requests := publishRequests()
+	for name, want := range map[string]float64{
+		"plain": 0, "nested": 0, // the record is where the message is
+		"json": 1, // the bytes of what has escapes
+		"full": 1, // the bytes of the header in base64
+	} {
+		var decoded []Request
+		n := testing.AllocsPerRun(100, func() {
+			var err error
+			if decoded, err = DecodeRequests(decoded[:0], requests[name]); err != nil || len(decoded) != 1 || decoded[0].Failure != nil {
+				t.Fatal(err, decoded)
+			}
+		})
+		if n != want {
+			t.Errorf("DecodeRequests of %s allocates %v times, want %v", name, n, want)
+		}
+	}
 }

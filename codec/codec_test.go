@@ -16,6 +16,7 @@ func TestModules(t *testing.T) {
 	}{
 		"http.kafka_websocket.codecs.text":   {"kafka-text", false},
 		"http.kafka_websocket.codecs.binary": {"kafka-binary", true},
+		"http.kafka_websocket.codecs.json":   {"kafka-json", false},
 	} {
 		info, err := caddy.GetModule(id)
 		if err != nil {
@@ -32,7 +33,7 @@ func TestModules(t *testing.T) {
 }
 
 func TestCaddyfile(t *testing.T) {
-	for _, name := range []string{"text", "binary"} {
+	for _, name := range []string{"text", "binary", "json"} {
 		for _, c := range []struct{ tail, err string }{
 			{"", ""},
 			{" utf8", "the codec '" + name + "' takes no arguments, but 'utf8' was given, at Testfile:2"},

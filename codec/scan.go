@@ -14,6 +14,7 @@ const maxDepth = 1000
 var (
 	errEndsEarly = &Error{"the message is not JSON: it ends too early"}
 	errTooDeep   = &Error{fmt.Sprintf("the message is nested deeper than %d levels", maxDepth)}
+	errNotJSON   = &Error{"the message is not JSON"}
 )
 
 // kind tells apart what the codecs treat differently of JSON's values.
@@ -36,14 +37,19 @@ type value struct {
 }
 
 // scanner reads JSON as RFC 8259 has it, from data that is valid UTF-8. It copies
-// nothing and allocates nothing but its errors.
+// nothing and allocates nothing but its errors, and not even these when it is
+// quiet.
 type scanner struct {
-	data []byte
-	pos  int
+	data  []byte
+	pos   int
+	quiet bool // whether errors need not say what is wrong
 }
 
 // unexpected returns the error about the byte at the position.
 func (s *scanner) unexpected() error {
+	if s.quiet {
+		return errNotJSON
+	}
 	if s.pos >= len(s.data) {
 		return errEndsEarly
 	}

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"container/list"
 	"slices"
 	"sync"
@@ -15,9 +16,10 @@ const recordSize = 128
 // block is a range of a partition's records, and the frames that were made of
 // them for each encoding in use.
 type block struct {
-	key         shelfKey
+	key         topicPartition
 	first, next int64 // the offsets it has: from first on, before next
 	records     []record.Record
+	unreadable  bool // as record.Batch has it
 	// place and held are guarded by the lock of blocks. place is nil once the
 	// block was let go of; whoever has it may still use it.
 	place *list.Element
@@ -37,6 +39,14 @@ type form struct {
 	payload  []byte
 	frames   []byte
 	entries  []blockEntry
+	sifted   []blockSifted
+}
+
+// blockSifted is which of a form's first entries a filter lets pass.
+type blockSifted struct {
+	by     Filter
+	asked  int // about how many entries
+	wanted bitmap
 }
 
 // blockEntry is where a record's frame ends.
@@ -47,8 +57,8 @@ type blockEntry struct {
 
 // newBlock makes a block of what was fetched. The records get memory of their
 // own: they came in a response with those of others.
-func newBlock(key shelfKey, first int64, batch record.Batch) *block {
-	b := &block{key: key, first: first, next: batch.Next, forms: make(map[encodingKey]*form)}
+func newBlock(key topicPartition, first int64, batch record.Batch) *block {
+	b := &block{key: key, first: first, next: batch.Next, unreadable: batch.Unreadable, forms: make(map[encodingKey]*form)}
 	// What comes before first, and behind next, has been cut off.
 	size := 0
 	for i := range batch.Records {
@@ -62,6 +72,21 @@ func newBlock(key shelfKey, first int64, batch record.Batch) *block {
 	return b
 }
 
+// cut leaves of a block that nobody else has yet what is from one offset on,
+// before another.
+func (b *block) cut(first, next int64) {
+	b.first, b.next = max(b.first, first), min(b.next, next)
+	b.records = within(b.records, b.first, b.next)
+}
+
+// within returns the records from one offset on, before another.
+func within(records []record.Record, first, next int64) []record.Record {
+	before := func(r record.Record, offset int64) int { return cmp.Compare(r.Offset, offset) }
+	i, _ := slices.BinarySearchFunc(records, first, before)
+	j, _ := slices.BinarySearchFunc(records, max(first, next), before)
+	return records[i:j]
+}
+
 func (b *block) size() int64 {
 	size := int64(recordSize * len(b.records))
 	for i := range b.records {
@@ -73,7 +98,11 @@ func (b *block) size() int64 {
 // piece is a part of a block, encoded.
 type piece struct {
 	stretch
-	next int64 // the offset behind it
+	offset, next int64 // where it begins, and the offset behind it
+	// first is the number of its first entry in the block, and wanted which of
+	// the block's entries its filter lets pass.
+	first  int
+	wanted bitmap
 }
 
 // after returns the offset behind the first n bytes, which are whole frames.
@@ -87,14 +116,14 @@ func (p *piece) after(n int) int64 {
 
 // piece returns what a tail's sessions get of the block from an offset on: all of
 // it, unless its transforms take long.
-func (b *block) piece(t *tail, offset int64) piece {
+func (b *block) piece(t *tail, offset int64, filter *sieve) piece {
 	f := b.form(t.encoding)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if grown := f.encode(b, t, offset); grown > 0 {
 		t.topic.hub.blocks.grown(b, grown)
 	}
-	p := piece{next: b.next}
+	p := piece{offset: offset, next: b.next}
 	if f.done < len(b.records) {
 		p.next = b.records[f.done].Offset
 	}
@@ -102,6 +131,9 @@ func (b *block) piece(t *tail, offset int64) piece {
 	begin := 0
 	if i > 0 {
 		begin = f.entries[i-1].end
+	}
+	if filter != nil {
+		p.first, p.wanted = i, f.sift(b, filter.Filter)
 	}
 	p.stretch = stretch{bytes: f.frames[begin:len(f.frames):len(f.frames)], entries: f.entries[i:len(f.entries):len(f.entries)], pos: uint64(begin)}
 	return p
@@ -131,7 +163,7 @@ func (f *form) encode(b *block, t *tail, offset int64) (grown int64) {
 		f.frames = make([]byte, 0, int(b.size())-recordSize/2*len(b.records))
 	}
 	chain := f.encoding.Chain
-	begin := time.Now()
+	begin, from := time.Now(), f.done
 	for ; f.done < len(b.records); f.done++ {
 		own := b.records[f.done]
 		if chain != nil && f.done > 0 && b.records[f.done-1].Offset >= offset && time.Since(begin) >= chain.limit() {
@@ -142,6 +174,7 @@ func (f *form) encode(b *block, t *tail, offset int64) (grown int64) {
 	if f.done == len(b.records) {
 		f.payload, f.deflater = nil, nil
 	}
+	t.topic.hub.cfg.encoded(f.done - from)
 	return int64(cap(f.frames) + entrySize*cap(f.entries) - before)
 }
 
@@ -161,4 +194,29 @@ func (f *form) add(t *tail, r *record.Record) {
 	first, payload := f.deflater.frame(f.encoding.firstByte(), f.payload)
 	f.frames = appendFrame(f.frames, first, payload)
 	f.entries = append(f.entries, blockEntry{offset, len(f.frames)})
+}
+
+// sift returns which of the entries a filter lets pass. What the chain made of the
+// records is not kept, so it is made once more, once for each filter.
+func (f *form) sift(b *block, filter Filter) bitmap {
+	i := slices.IndexFunc(f.sifted, func(s blockSifted) bool { return s.by.ID() == filter.ID() })
+	if i < 0 {
+		i = len(f.sifted)
+		f.sifted = append(f.sifted, blockSifted{by: filter})
+	}
+	s := &f.sifted[i]
+	n := 0
+	for ; s.asked < len(f.entries); s.asked++ {
+		for b.records[n].Offset != f.entries[s.asked].offset {
+			n++
+		}
+		r := b.records[n]
+		if keep, err := f.encoding.Chain.run(&f.box, &r); err != nil || !keep {
+			continue
+		}
+		if wanted, _ := filter.Match(&r, nil); wanted {
+			s.wanted.add(s.asked)
+		}
+	}
+	return slices.Clone(s.wanted)
 }

@@ -4,7 +4,9 @@ import (
 	"container/list"
 	"context"
 	"errors"
+	"math"
 	"math/bits"
+	"runtime"
 	"slices"
 	"sync"
 
@@ -26,14 +28,18 @@ const blockFetches = 4
 type blocks struct {
 	hub     *Hub
 	fetches chan struct{}
+	// writers bounds how many sessions write blocks to their sockets at a time.
+	// They always have something to write, and a new record that the others are
+	// to get would wait behind all of them for a processor.
+	writers chan struct{}
 
 	mu      sync.Mutex
-	shelves map[shelfKey]*shelf
+	shelves map[topicPartition]*shelf
 	recent  list.List // of *block, the one used last in front
 	held    int64
 }
 
-type shelfKey struct {
+type topicPartition struct {
 	topic     string
 	partition int32
 }
@@ -52,13 +58,13 @@ type errand struct {
 }
 
 func newBlocks(h *Hub) *blocks {
-	return &blocks{hub: h, fetches: make(chan struct{}, blockFetches), shelves: make(map[shelfKey]*shelf)}
+	return &blocks{hub: h, fetches: make(chan struct{}, blockFetches), writers: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), shelves: make(map[topicPartition]*shelf)}
 }
 
 // get returns the block that an offset is in, fetched if need be. It fails as
 // record.Source's Fetch does.
 func (bs *blocks) get(ctx context.Context, topic string, partition int32, offset int64) (*block, error) {
-	key := shelfKey{topic, partition}
+	key := topicPartition{topic, partition}
 	exact := false
 	for {
 		bs.mu.Lock()
@@ -76,7 +82,13 @@ func (bs *blocks) get(ctx context.Context, topic string, partition int32, offset
 		if !exact {
 			from = s.begin(offset)
 		}
-		f := s.errands[from]
+		f, others := s.errands[from], false
+		if f == nil && s.stride == 0 {
+			// Where to begin is known when the first fetch is back.
+			for _, f = range s.errands {
+				others = true
+			}
+		}
 		mine := f == nil
 		if mine {
 			f = &errand{done: make(chan struct{})}
@@ -99,7 +111,7 @@ func (bs *blocks) get(ctx context.Context, topic string, partition int32, offset
 			return nil, ctx.Err()
 		}
 		switch {
-		case f.err == nil:
+		case f.err == nil, others:
 		case errors.Is(f.err, record.ErrOffsetGone) && from < offset:
 			exact = true // the log begins behind the multiple of the stride
 		case !mine && ctx.Err() == nil && errors.Is(f.err, context.Canceled):
@@ -112,12 +124,18 @@ func (bs *blocks) get(ctx context.Context, topic string, partition int32, offset
 
 // fetch fetches what there is from an offset on, up to the next block that is
 // held.
-func (bs *blocks) fetch(ctx context.Context, key shelfKey, s *shelf, from int64) error {
+func (bs *blocks) fetch(ctx context.Context, key topicPartition, s *shelf, from int64) error {
 	select {
 	case bs.fetches <- struct{}{}:
 		defer func() { <-bs.fetches }()
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+	bs.mu.Lock()
+	begin, end := s.gap(from)
+	bs.mu.Unlock()
+	if begin > from {
+		return nil // it was fetched, from an offset before, while this waited
 	}
 	batch, err := bs.hub.cfg.Source.Fetch(ctx, key.topic, key.partition, from)
 	if err != nil {
@@ -128,29 +146,43 @@ func (bs *blocks) fetch(ctx context.Context, key shelfKey, s *shelf, from int64)
 		// the topic's reading will notice.
 		return record.ErrUnavailable
 	}
+	bs.hub.cfg.fetched(len(batch.Records))
+	stride := int64(1) << max(bits.Len64(uint64(batch.Next-from))-1, 4)
+	batch.Next = min(batch.Next, end)
+	batch.Records = within(batch.Records, from, batch.Next)
+	// Copied without the lock, which all sessions that catch up need.
+	b := newBlock(key, from, batch)
+	size := b.size() // and what is cut off below stays in memory
 	bs.mu.Lock()
 	defer bs.mu.Unlock()
 	if bs.shelves[key] != s {
 		return nil // forgotten meanwhile
 	}
 	if s.stride == 0 {
-		s.stride = 1 << max(bits.Len64(uint64(batch.Next-from))-1, 4)
+		s.stride = stride
 	}
-	i, _ := slices.BinarySearchFunc(s.blocks, from, func(b *block, from int64) int { return int(min(max(b.first-from, -1), 1)) })
-	if i < len(s.blocks) && s.blocks[i].first < batch.Next {
-		batch.Next = s.blocks[i].first
-		n := len(batch.Records)
-		for n > 0 && batch.Records[n-1].Offset >= batch.Next {
-			n--
-		}
-		batch.Records = batch.Records[:n]
+	b.cut(s.gap(from)) // others may have been fetched meanwhile
+	if b.first >= b.next {
+		return nil
 	}
-	b := newBlock(key, from, batch)
 	b.place = bs.recent.PushFront(b)
-	s.blocks = slices.Insert(s.blocks, i, b)
-	bs.hold(b, b.size())
+	s.blocks = slices.Insert(s.blocks, s.after(b.first), b)
+	bs.hold(b, size)
 	bs.evict(b)
 	return nil
+}
+
+// gap returns the first offset from one on that no block has, and where the next
+// block begins.
+func (s *shelf) gap(from int64) (begin, end int64) {
+	i := s.after(from)
+	if i > 0 {
+		from = max(from, s.blocks[i-1].next)
+	}
+	if i == len(s.blocks) {
+		return from, math.MaxInt64
+	}
+	return from, s.blocks[i].first
 }
 
 // find returns the block that an offset is in, or nil.

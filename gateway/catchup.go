@@ -45,11 +45,15 @@ type catchUp struct {
 	joined  bool
 	waiting bool
 	turn    int32
+	// applied is how many of the tail's notices have been heeded, for sessions
+	// that talk.
+	applied uint64
 }
 
 // lag has the follower catch up from these offsets on.
 func (f *follower) lag(next offsets) {
-	f.catchUp = &catchUp{next: next}
+	f.catchUp = &catchUp{next: next, applied: f.noticed}
+	f.lagging = true
 	f.fall()
 }
 
@@ -60,27 +64,32 @@ func (f *follower) fall() {
 	f.tail.topic.pacer.moved() // nobody waits for it any more
 }
 
-// fallenOff has the follower catch up from where it stands, or do what its site
-// wants of slow clients.
-func (f *follower) fallenOff() {
+// fallenOff has a follower that the tail does not hold any more catch up from
+// where it stands, or do what its site wants of slow clients.
+func (s *Session) fallenOff(f *follower) error {
 	t := f.tail
-	switch f.session.pool.cfg.SlowClient {
+	if _, held := t.read(f.pos.Load()); held {
+		return nil
+	}
+	switch s.pool.cfg.SlowClient {
 	case SlowDisconnect:
-		f.session.Close(CloseRecordsLost, reasonBehind)
+		s.Close(CloseRecordsLost, reasonBehind)
 	case SlowDropOldest:
-		f.skip()
+		return s.skip(f)
 	default:
 		t.imu.RLock()
 		next := f.index.at(f.pos.Load())
 		t.imu.RUnlock()
 		f.lag(next)
 	}
+	return nil
 }
 
 // skip moves the follower to the middle of what the tail holds: a client that is
 // too slow for its topic loses some of it, and not so often.
-func (f *follower) skip() {
+func (s *Session) skip(f *follower) error {
 	t := f.tail
+	before, _ := f.place()
 	head := t.head.Load()
 	pos, x := head, t.current()
 	for _, seg := range *t.view.Load() {
@@ -92,6 +101,30 @@ func (f *follower) skip() {
 	f.pos.Store(pos)
 	f.index = x
 	t.topic.pacer.moved()
+	if s.talking == nil {
+		return nil
+	}
+	// What else has happened before that place is told with it.
+	t.imu.RLock()
+	for f.noticed < t.noticed.Load() {
+		if n, held := t.noticeAt(f.noticed); held && n.pos > pos {
+			break
+		}
+		f.noticed++
+	}
+	t.imu.RUnlock()
+	after, _ := f.place()
+	for p := range int32(len(after)) {
+		if before.at(p) == after[p] || after[p] == unknown {
+			continue
+		}
+		f.told.set(p, after[p])
+		loss := record.Loss{Partition: p, From: max(before.at(p), 0), Next: after[p], Reason: record.LossSkipped}
+		if err := s.tell(Gap{t.topic.name, loss}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 const reasonBehind = "records lost: the client reads more slowly than records come"
@@ -115,18 +148,18 @@ func (f *follower) join() bool {
 			c.next.set(p, t.first[p])
 		}
 	}
-	segments := *t.view.Load()
+	if t.covers(t.next, c.next) {
+		f.stand(t.head.Load(), t.index)
+		return true
+	}
+	segments := f.joinable()
 	// From the last segment at whose beginning nothing wanted had passed.
 	i := len(segments) - 1
 	for i >= 0 && !t.covers(segments[i].index.start, c.next) {
 		i--
 	}
 	if i < 0 {
-		if len(segments) > 0 || !t.covers(t.next, c.next) {
-			return false
-		}
-		f.stand(t.head.Load(), t.index)
-		return true
+		return false
 	}
 	x := segments[i].index
 	pos := t.head.Load()
@@ -141,6 +174,19 @@ func (f *follower) join() bool {
 	}
 	f.stand(pos, x)
 	return true
+}
+
+// joinable returns the segments of the tail that a follower may be placed in: those
+// behind the last cut of a log, whose records its filter has seen. The lock of the
+// indexes is held.
+func (f *follower) joinable() []*segment {
+	segments := *f.tail.view.Load()
+	for i, seg := range segments {
+		if seg.base >= f.tail.floor && seg.index.passedBy(f.filter) {
+			return segments[i:]
+		}
+	}
+	return nil
 }
 
 // stand has the follower that catches up stand in the tail.
@@ -231,11 +277,23 @@ func (s *Session) sendBehind(f *follower) error {
 		return net.ErrClosed
 	}
 	c := f.catchUp
-	if !c.joined && !f.join() {
-		return s.sendBlock(f)
+	if !c.joined {
+		if s.talking != nil {
+			if told, err := s.heed(f); told || err != nil {
+				return err
+			}
+		}
+		if !f.join() {
+			return s.sendBlock(f)
+		}
 	}
 	pos := f.pos.Load()
 	frames, held := f.tail.read(pos)
+	if held && s.talking != nil && f.due(&frames) {
+		if told, err := s.tellDue(f); told || err != nil {
+			return err
+		}
+	}
 	switch {
 	case !held:
 		f.fall()
@@ -244,23 +302,34 @@ func (s *Session) sendBehind(f *follower) error {
 		c.waiting = true
 	default:
 		f.index = frames.index
-		skip, take := f.wanted(frames)
-		sent := skip
-		if take > 0 {
-			frames.bytes, frames.pos = frames.bytes[skip:skip+take], pos+uint64(skip)
-			n, err := s.writeFrames(frames)
-			if err != nil {
-				return err
-			}
-			sent += n
+		sent, err := s.sendWanted(f, frames)
+		if err != nil {
+			return err
 		}
 		f.pos.Add(uint64(sent))
 	}
 	f.tail.topic.pacer.moved()
-	if f.passed(f.index, pos, f.pos.Load()) {
+	if f.passed(f.index, pos, f.pos.Load()) && !f.noticeHere() {
 		f.catchUp = nil
 	}
 	return nil
+}
+
+// sendWanted sends what the session wants of frames of the tail, and returns how
+// many bytes of them are done with.
+func (s *Session) sendWanted(f *follower, frames stretch) (int, error) {
+	if f.alone() {
+		g, buffer := s.gatherer()
+		n := f.gather(g, frames)
+		return n, s.sendGathered(g, buffer)
+	}
+	skip, take := f.wanted(frames)
+	if take == 0 {
+		return skip, nil
+	}
+	frames.bytes, frames.pos = frames.bytes[skip:skip+take], frames.pos+uint64(skip)
+	n, err := s.writeFrames(frames)
+	return skip + n, err
 }
 
 // sendBlock gives the session the next piece of what the tail does not hold.
@@ -276,34 +345,59 @@ func (s *Session) sendBlock(f *follower) error {
 	b, err := t.topic.hub.blocks.get(ctx, t.topic.name, partition, offset)
 	switch {
 	case errors.Is(err, record.ErrOffsetGone):
-		err = f.crossGap(ctx, partition)
-		if err == nil {
-			return nil
+		crossed, lookup := s.crossGap(ctx, f, partition)
+		if lookup == nil {
+			return crossed
 		}
+		err = lookup
 	}
 	switch {
 	case errors.Is(err, record.ErrRefused), errors.Is(err, record.ErrUnknownTopic):
+		if s.talking != nil {
+			return s.abandon(f, err)
+		}
 		s.Close(CloseTryLater, "the topic cannot be read")
 		return nil
 	case errors.Is(err, record.ErrClosed), err != nil && s.pool.ctx.Err() != nil:
 		return err
 	case err != nil: // and again, but not at once
-		select {
-		case <-time.After(fetchPause):
-		case <-s.pool.ctx.Done():
-		}
+		s.pause()
 		return nil
 	}
-	piece := b.piece(t, offset)
-	if len(piece.bytes) > 0 {
+	if b.unreadable && s.talking != nil {
+		c.next.set(partition, b.next)
+		return s.tellLoss(f, record.Loss{Partition: partition, From: offset, Next: b.next, Reason: record.LossUnreadable})
+	}
+	piece := b.piece(t, offset, f.filter)
+	writers := t.topic.hub.blocks.writers
+	writers <- struct{}{}
+	defer func() { <-writers }()
+	switch {
+	case f.alone():
+		g, buffer := s.gatherer()
+		piece.next = piece.gather(g, f)
+		if err := s.sendGathered(g, buffer); err != nil {
+			return err
+		}
+	case len(piece.bytes) > 0:
 		sent, err := s.writeFrames(piece.stretch)
 		if err != nil {
 			return err
 		}
 		piece.next = piece.after(sent)
+	default:
+		f.passedOver(piece.next - offset)
 	}
 	c.next.set(partition, piece.next)
 	return nil
+}
+
+// pause has a session that catches up try again a little later.
+func (s *Session) pause() {
+	select {
+	case <-time.After(fetchPause):
+	case <-s.pool.ctx.Done():
+	}
 }
 
 // nextBehind returns the next partition, in turn, of which the tail does not hold
@@ -313,7 +407,7 @@ func (f *follower) nextBehind() (int32, bool) {
 	t.imu.RLock()
 	defer t.imu.RUnlock()
 	oldest := t.next
-	if segments := *t.view.Load(); len(segments) > 0 {
+	if segments := f.joinable(); len(segments) > 0 {
 		oldest = segments[0].index.start
 	}
 	n := int32(len(c.next))

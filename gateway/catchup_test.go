@@ -1,9 +1,12 @@
 package gateway
 
 import (
+	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -13,10 +16,15 @@ import (
 
 // TestSlowClientsCatchUp has clients that read nothing while far more comes than
 // the tail holds. In the end they have everything, in order, and it was fetched
-// again once for all of them.
+// again once for all of them, and encoded again once.
 func TestSlowClientsCatchUp(t *testing.T) {
 	const clients, partitions, records = 20, 3, 9000
-	r := newRig(t, func(h *HubConfig, _ *PoolConfig) { h.Buffer = 64 << 10 })
+	var fetched, encoded atomic.Int64
+	r := newRig(t, func(h *HubConfig, _ *PoolConfig) {
+		h.Buffer = 64 << 10
+		h.Fetched = func(records int) { fetched.Add(int64(records)) }
+		h.Encoded = func(records int) { encoded.Add(int64(records)) }
+	})
 	r.source.partitions = partitions
 	values := numbered(records, 1000)
 	slow := make([]*websocket.Conn, clients)
@@ -40,8 +48,9 @@ func TestSlowClientsCatchUp(t *testing.T) {
 	wg.Wait()
 	r.source.mu.Lock()
 	defer r.source.mu.Unlock()
-	times := map[string]int{}
+	times, all := map[string]int{}, 0
 	for _, b := range r.source.fetched {
+		all += len(b.Records)
 		for i := range b.Records {
 			times[fmt.Sprint(b.Partition, "/", b.Records[i].Offset)]++
 		}
@@ -54,6 +63,74 @@ func TestSlowClientsCatchUp(t *testing.T) {
 			t.Fatalf("%s was fetched %d times", place, n)
 		}
 	}
+	if n := fetched.Load(); n != int64(all) {
+		t.Errorf("%d records were counted as fetched, %d were", n, all)
+	}
+	if n := encoded.Load(); n == 0 || n > int64(len(times)) {
+		t.Errorf("%d records were encoded of %d", n, len(times))
+	}
+}
+
+// longLog is a partition that has a record for each offset, of which a fetch
+// brings some, when the test lets it.
+type longLog struct {
+	record.Source
+	gate    chan struct{}
+	fetched atomic.Int64
+}
+
+const longLogBatch = 64
+
+func (l *longLog) Fetch(_ context.Context, topic string, p int32, offset int64) (record.Batch, error) {
+	<-l.gate
+	b := record.Batch{Partition: p, Next: offset + longLogBatch}
+	for o := offset; o < b.Next; o++ {
+		b.Records = append(b.Records, record.Record{Topic: topic, Partition: p, Offset: o, Value: []byte("x")})
+	}
+	l.fetched.Add(longLogBatch)
+	return b, nil
+}
+
+// TestNeighboursShareBlocks has many ask for neighbouring offsets at once, before
+// anything is held: no record is fetched more than twice for that, on average,
+// and none is held twice.
+func TestNeighboursShareBlocks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const clients, partition = 200, 3
+		source := &longLog{gate: make(chan struct{})}
+		h := NewHub(HubConfig{Source: source, BufferTotal: 256 << 20})
+		defer h.Close()
+		got := make([]*block, clients)
+		var wg sync.WaitGroup
+		for i := range got {
+			wg.Go(func() {
+				var err error
+				if got[i], err = h.blocks.get(t.Context(), "a", partition, int64(i)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait() // all have asked
+		close(source.gate)
+		wg.Wait()
+		have := map[int64]*block{}
+		for i, b := range got {
+			found := false
+			for _, r := range b.records {
+				found = found || r.Offset == int64(i)
+				if other := have[r.Offset]; other != nil && other != b {
+					t.Fatalf("two blocks have the record %d", r.Offset)
+				}
+				have[r.Offset] = b
+			}
+			if !found {
+				t.Errorf("who asked for %d got %d to %d", i, b.first, b.next)
+			}
+		}
+		if n := source.fetched.Load(); n > int64(2*len(have)) {
+			t.Errorf("%d records were fetched for %d", n, len(have))
+		}
+	})
 }
 
 // inOrder reads the values, each once, in the order of its partition.

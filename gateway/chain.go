@@ -66,11 +66,16 @@ func (c *Chain) run(box *timebox, r *record.Record) (keep bool, err error) {
 type chained struct {
 	chain *Chain
 	tails []*tail
+	// sieves are the filters in use. The slice is not changed but replaced, and
+	// changes counts the filters that were added.
+	sieves  []*sieve
+	changes uint64
 
 	// What follows is the worker's own: the last put whose records it has
 	// transformed, and what they became.
-	put     uint64
-	records []record.Record
+	put      uint64
+	records  []record.Record
+	verdicts []judged
 	// made is the memory of records that were transformed.
 	made []record.Record
 	box  timebox
@@ -100,7 +105,7 @@ func (c *chained) apply(t *topic, records []record.Record) {
 // forget lets go of the records, which may hold on to much more than themselves.
 func (c *chained) forget() {
 	clear(c.made)
-	c.records = nil
+	c.records, c.verdicts = nil, nil
 }
 
 // timebox gives one record after another a context with time of its own. It costs

@@ -24,7 +24,7 @@ const (
 	CloseRecordsLost    = 4000 // records passed that the session can no longer be given
 	CloseUnknownOutcome = 4001 // a published record may have been written or not
 	CloseUnknownTopic   = 4500 // a record was published to a topic that does not exist
-	CloseRefused        = 4501 // Kafka refused a record
+	CloseRefused        = 4501 // Kafka refused a record, or the membership in a group
 
 	// closeGone is logged, never sent: the connection ended without a Close
 	// frame (RFC 6455 §7.1.5).

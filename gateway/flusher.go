@@ -139,6 +139,19 @@ func (s *Session) send() error {
 		if closing {
 			return nil // nothing follows a Close frame
 		}
+		if p := s.takePiece(); p != nil {
+			if err := s.write(p); err != nil {
+				return err
+			}
+			s.member.written <- struct{}{}
+			continue
+		}
+		if o, ok := s.takeOrder(); ok {
+			if err := s.carryOut(o); err != nil {
+				return err
+			}
+			continue
+		}
 		f, frames, more := s.nextFrames()
 		switch {
 		case f != nil:
@@ -155,12 +168,12 @@ func (s *Session) send() error {
 	}
 }
 
-// hasSide reports whether there is anything in the side buffer, or was a Close
-// frame, behind which nothing is sent.
+// hasSide reports whether there is anything in the side buffer, or to be done
+// there, or was a Close frame, behind which nothing is sent.
 func (s *Session) hasSide() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.side) > 0 || s.closing
+	return len(s.side) > 0 || s.closing || s.talking != nil && len(s.talking.orders) > 0
 }
 
 // takeSide takes what is in the side buffer, and reports whether it was the
@@ -186,11 +199,11 @@ func (s *Session) sideWritten() {
 func (s *Session) nextFrames() (f *follower, frames stretch, more bool) {
 	for range s.followers {
 		f := s.followers[s.turn]
-		if c := f.catchUp; c != nil && (!c.waiting || f.pos.Load() != f.tail.head.Load()) {
+		if c := f.catchUp; c != nil && (!c.waiting || f.pos.Load() != f.tail.head.Load() || s.talking != nil && f.noticed != f.tail.noticed.Load()) {
 			return nil, stretch{}, true
 		} else if c == nil {
 			frames, held := f.tail.read(f.pos.Load())
-			if !held {
+			if !held || s.talking != nil && f.due(&frames) {
 				return nil, stretch{}, true
 			}
 			if len(frames.bytes) > 0 {
@@ -215,17 +228,27 @@ func (s *Session) pass() {
 func (s *Session) sendNext() error {
 	f := s.followers[s.turn]
 	s.pass()
-	if f.catchUp == nil {
-		f.fallenOff()
-		return nil
+	if f.catchUp != nil {
+		return s.sendBehind(f)
 	}
-	return s.sendBehind(f)
+	if s.talking != nil {
+		if told, err := s.tellDue(f); told || err != nil {
+			return err
+		}
+	}
+	return s.fallenOff(f)
 }
 
 // sendFrames sends what it can of frames of the tail that the follower stands
 // before.
-func (s *Session) sendFrames(f *follower, frames stretch) (int, error) {
-	n, err := s.writeFrames(frames)
+func (s *Session) sendFrames(f *follower, frames stretch) (n int, err error) {
+	if f.alone() {
+		g, buffer := s.gatherer()
+		n = f.gather(g, frames)
+		err = s.sendGathered(g, buffer)
+	} else {
+		n, err = s.writeFrames(frames)
+	}
 	f.pos.Add(uint64(n))
 	f.tail.topic.pacer.moved()
 	return n, err

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/kafkaws/kafkaws/record"
 )
 
 // follower is a session's place in a tail.
@@ -20,9 +22,34 @@ type follower struct {
 	// is; the flusher's own. behind tells others that it stands nowhere in it.
 	catchUp *catchUp
 	behind  atomic.Bool
+	// filter, if set, is what records have to match.
+	filter *sieve
+
+	// What follows is for sessions that talk, and the flusher's own. noticed is
+	// how many of the tail's notices are behind pos. lagging tells that the client
+	// has been, or will be, told records from before the end, and not yet that it
+	// has them all. told is what it was last told of each partition's position,
+	// unseen counts the offsets that it was led past since it last heard of one,
+	// and overdue tells that these are many. resumed is what the client came with,
+	// until the subscription begins. id is that of the topic at pos, which may have
+	// been made again since.
+	noticed uint64
+	lagging bool
+	overdue bool
+	unseen  int64
+	told    offsets
+	resumed *resumed
+	id      record.TopicID
 	// crew and member are the follower's place among the tail's followers.
 	crew   *crew
 	member int
+}
+
+// resumed is what a client has come back with: its positions, and the gaps between
+// them and where its subscription begins.
+type resumed struct {
+	at   record.TopicPosition
+	gaps []record.Loss
 }
 
 // followers are the followers of a tail, in as many crews as the machine has
@@ -137,16 +164,33 @@ func (fs *followers) wake() {
 
 // follow adds a session at the head of the tail. The topic's lock is held, so
 // no record can come between the head and the session.
-func (t *tail) follow(s *Session) *follower {
-	f := &follower{session: s, tail: t, index: t.current()}
+func (t *tail) follow(s *Session, filter Filter) (*follower, error) {
+	f := &follower{session: s, tail: t}
+	if filter != nil {
+		var err error
+		if f.filter, err = t.chained().sift(filter); err != nil {
+			return nil, err
+		}
+	}
+	t.imu.Lock()
+	if filter != nil {
+		t.seal()
+	}
+	f.index, f.noticed, f.id = t.index, t.noticed.Load(), t.topic.topicID()
+	t.imu.Unlock()
 	f.pos.Store(t.head.Load())
 	t.followers.add(f)
-	return f
+	return f, nil
 }
 
 // leave takes a session off the tail, which is freed keep_reading later if no
 // other comes.
 func (f *follower) leave() {
 	t := f.tail
+	if f.filter != nil {
+		t.topic.mu.Lock()
+		t.chained().discard(f.filter)
+		t.topic.mu.Unlock()
+	}
 	t.followers.remove(f, t.topic.hub.cfg.KeepReading, func() { t.topic.drop(t) })
 }

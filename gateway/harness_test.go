@@ -25,7 +25,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience is how long a test waits for something that must happen.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // fakeSource is a Kafka whose topics are fed by the test.
 type fakeSource struct {
@@ -42,6 +42,8 @@ type fakeSource struct {
 	// partitions is how many a topic has, 1 where it is 0.
 	partitions int32
 	resume     chan string
+	// unreachable is what Unreachable returns.
+	unreachable time.Time
 }
 
 func newFakeSource() *fakeSource {
@@ -71,15 +73,21 @@ func (f *fakeSource) Read(topic string, sink record.Sink) record.Reading {
 	return &fakeReading{f, topic}
 }
 
-// Offsets knows the first offsets alone.
-func (f *fakeSource) Offsets(context.Context, string, record.Point) (map[int32]int64, error) {
+// Offsets knows the first offsets, and those behind the last that was delivered.
+func (f *fakeSource) Offsets(_ context.Context, topic string, at record.Point) (map[int32]int64, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	first := map[int32]int64{}
+	offsets := map[int32]int64{}
 	for p := range f.stored {
-		first[p] = 0
+		offsets[p] = 0
 	}
-	return first, nil
+	for p, records := range f.fed[topic] {
+		offsets[p] = 0
+		if n := len(records); n > 0 && at == record.PointLatest {
+			offsets[p] = records[n-1].Offset + 1
+		}
+	}
+	return offsets, nil
 }
 
 // Fetch returns up to three of the stored records, or of those that were fed.
@@ -110,6 +118,12 @@ func (f *fakeSource) Describe(context.Context, string, time.Duration) (record.To
 
 func (f *fakeSource) Verify(_ context.Context, _ string, _ int32, offset int64, _ int32) (int64, error) {
 	return offset, nil
+}
+
+func (f *fakeSource) Unreachable() time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.unreachable
 }
 
 func (f *fakeSource) Exists(context.Context, string) error { return nil }
@@ -202,6 +216,10 @@ type rig struct {
 	// chain is what clients' records pass.
 	chain   *Chain
 	deflate Deflate
+	// talk, if set, is what clients talk with.
+	talk Talk
+	// group, if set, is what clients are members of.
+	group *Group
 }
 
 func newRig(t *testing.T, configure func(*HubConfig, *PoolConfig)) *rig {
@@ -249,7 +267,7 @@ func (r *rig) serve(w http.ResponseWriter, req *http.Request) {
 	}
 	s, err := r.pool.Open(req.Context(), SessionConfig{
 		Encoding: encoding, Topics: topics, Start: startOf(req.URL.Query()),
-		Chain:      r.chain,
+		Chain: r.chain, Talk: r.talk, Group: r.group,
 		MayPublish: func(topic string) bool { return topic != "forbidden" },
 	})
 	if err != nil {

@@ -22,11 +22,28 @@ type HubConfig struct {
 	// Skipped, if set, is told of records that could not be transformed or
 	// encoded. It must be quick, and safe for concurrent use.
 	Skipped func(topic string, err error)
+	// Fetched, if set, is told of each fetch for sessions that read what no tail
+	// holds, and how many records it brought; Encoded, how many of them were
+	// encoded, once for each encoding in use. Both must be quick, and safe for
+	// concurrent use.
+	Fetched, Encoded func(records int)
 }
 
 func (c *HubConfig) skipped(topic string, err error) {
 	if c.Skipped != nil {
 		c.Skipped(topic, err)
+	}
+}
+
+func (c *HubConfig) fetched(records int) {
+	if c.Fetched != nil {
+		c.Fetched(records)
+	}
+}
+
+func (c *HubConfig) encoded(records int) {
+	if c.Encoded != nil {
+		c.Encoded(records)
 	}
 }
 
@@ -82,32 +99,36 @@ func (h *Hub) open(name string) (*topic, error) {
 	return t, nil
 }
 
-// follow makes s follow the topics, from the end that each has at this moment or
-// from where start says. It returns once all positions are known, or with
-// ErrUnavailable when ctx is done before.
-func (h *Hub) follow(ctx context.Context, s *Session, names []string, start record.Start) error {
-	followers := make([]*follower, 0, len(names))
+// follow makes followers of topics for s, from the end that each has at this
+// moment or from where the subscription says. It returns once all positions are
+// known, or with ErrUnavailable when ctx is done before.
+func (h *Hub) follow(ctx context.Context, s *Session, sub Subscription) ([]*follower, error) {
+	followers := make([]*follower, 0, len(sub.Topics))
 	undo := func() {
 		for _, f := range followers {
 			f.leave()
 		}
 	}
 	// Reading of all topics begins before the first is waited for.
-	for _, name := range names {
+	for _, name := range sub.Topics {
 		t, err := h.open(name)
 		if err != nil {
 			undo()
-			return err
+			return nil, err
 		}
-		followers = append(followers, t.tailOf(s.encoding).follow(s))
+		f, err := t.tailOf(s.encoding).follow(s, sub.Filter)
 		t.mu.Unlock()
+		if err != nil {
+			undo()
+			return nil, err
+		}
+		followers = append(followers, f)
 	}
 	for _, f := range followers {
-		if err := f.settle(ctx, start); err != nil {
+		if err := f.settle(ctx, sub.Start); err != nil {
 			undo()
-			return err
+			return nil, err
 		}
 	}
-	s.followers = followers
-	return nil
+	return followers, nil
 }

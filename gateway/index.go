@@ -54,6 +54,7 @@ type index struct {
 	base    uint64
 	start   offsets // the next offset of each partition at the base
 	entries []entry
+	sifted  []sifted // what the filters that were in use at the base let pass
 }
 
 // frame reports whether an entry is a frame.

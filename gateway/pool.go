@@ -16,6 +16,9 @@ import (
 var (
 	// ErrFull means that the pool has as many sessions as it may.
 	ErrFull = errors.New("too many sessions")
+	// ErrFullGroups means that the pool has as many sessions that are members of
+	// consumer groups as it may.
+	ErrFullGroups = errors.New("too many sessions in consumer groups")
 	// ErrDraining means that the pool takes no more sessions.
 	ErrDraining = errors.New("no longer taking sessions")
 )
@@ -29,6 +32,9 @@ type PoolConfig struct {
 	Producer record.Producer
 	// MaxSessions is how many sessions there may be; 0 is any number.
 	MaxSessions int
+	// MaxGroupSessions is how many of them may be members of consumer groups; 0
+	// is any number.
+	MaxGroupSessions int
 	// MaxMessageSize is how many bytes a client's message may have.
 	MaxMessageSize int64
 	// MaxInFlight is how many records of a session may be unacknowledged.
@@ -38,8 +44,8 @@ type PoolConfig struct {
 	// SlowClient says what becomes of a session that takes records more slowly
 	// than they come.
 	SlowClient SlowClient
-	// OnGap says what becomes of a session that is to get records which Kafka
-	// does not have any more.
+	// OnGap says what becomes of a subscription that is to get records which
+	// Kafka does not have any more.
 	OnGap OnGap
 	// WriteTimeout is how long a write may make no progress.
 	WriteTimeout time.Duration
@@ -55,10 +61,6 @@ type PoolConfig struct {
 	Ignored func()
 	// Denied, if set, is told of records that the session's policy refused.
 	Denied func(topic string)
-	// Receive, if set, is given the clients' messages instead of the codec and
-	// the producer. It is called by the goroutine that reads from the session,
-	// which owns the message and uses its memory again.
-	Receive func(s *Session, binary bool, message []byte)
 }
 
 // Pool is a set of sessions that are served alike, pinged together and drained
@@ -72,10 +74,11 @@ type Pool struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 
-	// scratch holds *inbound, aheads *ahead, chunks and scraps *[]byte with room
-	// for as much as their names say.
+	// scratch holds *inbound, aheads *ahead, gathers, chunks and scraps *[]byte
+	// with room for as much as their names say.
 	scratch sync.Pool
 	aheads  sync.Pool
+	gathers sync.Pool
 	chunks  sync.Pool
 	scraps  sync.Pool
 	// deflaters holds a *sync.Pool of *deflater for each Deflate in use.
@@ -83,6 +86,7 @@ type Pool struct {
 
 	mu       sync.Mutex
 	sessions int // admitted, in the wheel or not yet
+	grouped  int // of them, members of consumer groups
 	draining bool
 	empty    chan struct{} // closed when draining and the last session is gone
 }
@@ -94,8 +98,9 @@ func NewPool(cfg PoolConfig) *Pool {
 	p.scratch.New = func() any { return newInbound() }
 	p.chunks.New = func() any { return new(make([]byte, 0, chunkBlocked)) }
 	p.scraps.New = func() any { return new(make([]byte, 0, scrap)) }
+	p.gathers.New = func() any { return new(make([]byte, 0, gatherRoom)) }
 	p.aheads.New = func() any { return newAhead() }
-	p.wheel.interval = cfg.PingInterval
+	p.wheel.interval, p.wheel.reach = cfg.PingInterval, p.reach
 	return p
 }
 
@@ -109,12 +114,18 @@ func (p *Pool) buffer(n int) *[]byte {
 
 // giveBack takes a buffer of buffer's back.
 func (p *Pool) giveBack(b *[]byte) {
-	if cap(*b) == scrap {
+	switch cap(*b) {
+	case scrap:
 		p.scraps.Put(b)
-		return
+	case gatherRoom:
+		p.gathers.Put(b)
+	default:
+		p.chunks.Put(b)
 	}
-	p.chunks.Put(b)
 }
+
+// reach returns since when no broker answers, the zero time while some do.
+func (p *Pool) reach() time.Time { return p.cfg.Hub.cfg.Source.Unreachable() }
 
 // uptime is the pool's clock: a session keeps many times, and this one is short.
 func (p *Pool) uptime() time.Duration { return time.Since(p.born) }
@@ -124,10 +135,21 @@ type SessionConfig struct {
 	// Encoding is how records are sent, and its codec how messages are read.
 	// Sessions of one encoding should share one value.
 	Encoding *Encoding
-	// Topics are the topics to follow.
+	// Topics are the topics to follow; none for a session with a Group.
 	Topics []string
+	// Group, if set, has the session be a member of a consumer group.
+	Group *Group
 	// Start says where the topics begin; the zero Start is their end.
 	Start record.Start
+	// Filter, if set, is what the topics' records have to match.
+	Filter Filter
+	// Talk, if set, is what the session's subprotocol says beside records. It is
+	// the session's own.
+	Talk Talk
+	// Batch has records sent as arrays, as many in a message as there are. The
+	// codec must make messages that can be elements of a JSON array, and
+	// Encoding must not compress. It is for sessions that talk.
+	Batch bool
 	// Chain transforms the records that the client publishes.
 	Chain *Chain
 	// MayPublish tells which topics the client may publish to.
@@ -143,8 +165,14 @@ type SessionConfig struct {
 func (p *Pool) Open(ctx context.Context, cfg SessionConfig) (*Session, error) {
 	p.mu.Lock()
 	err := p.admits()
+	if err == nil && cfg.Group != nil && p.cfg.MaxGroupSessions > 0 && p.grouped >= p.cfg.MaxGroupSessions {
+		err = ErrFullGroups
+	}
 	if err == nil {
 		p.sessions++
+		if cfg.Group != nil {
+			p.grouped++
+		}
 	}
 	p.mu.Unlock()
 	if err != nil {
@@ -152,15 +180,27 @@ func (p *Pool) Open(ctx context.Context, cfg SessionConfig) (*Session, error) {
 	}
 
 	s := newSession(p, cfg)
-	if err := p.cfg.Hub.follow(ctx, s, cfg.Topics, cfg.Start); err != nil {
-		p.release()
+	if cfg.Group != nil {
+		s.join(*cfg.Group, cfg.Filter)
+		return s, nil
+	}
+	sub := Subscription{Topics: cfg.Topics, Start: cfg.Start, Filter: cfg.Filter}
+	followers, err := p.cfg.Hub.follow(ctx, s, sub)
+	switch {
+	case errors.Is(err, record.ErrOffsetGone):
+		// Where a session can be told, it is, and may ask again.
+		s.order(order{ask: ask{Subscription: sub}, failed: err})
+	case err != nil:
+		s.leave()
+		p.release(s)
 		return nil, err
+	case s.talking == nil:
+		s.followers = followers
+	case len(followers) > 0:
+		s.order(order{ask: ask{Subscription: sub}, followers: followers})
 	}
 	return s, nil
 }
-
-// Config returns what the pool was made with.
-func (p *Pool) Config() PoolConfig { return p.cfg }
 
 // Admits returns the error with which Open would fail at once, if it would: for
 // whoever has something to do before it.
@@ -188,10 +228,13 @@ func (p *Pool) Sessions() int {
 }
 
 // release gives back a session's place.
-func (p *Pool) release() {
+func (p *Pool) release(s *Session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.sessions--
+	if s.member != nil {
+		p.grouped--
+	}
 	if p.draining && p.sessions == 0 {
 		close(p.empty)
 	}

@@ -11,32 +11,102 @@ import (
 // unacknowledged before it is no longer read from.
 const maxFlightBytes = 4 << 20
 
-// publish hands the record that was read to the producer, if its chain keeps it.
-// The policy is about what the chain made of it. It waits while the session has as
-// many records in flight as it may, so that a client that publishes faster than
-// Kafka takes is slowed down by its own socket. It reports whether the producer
-// has the record now, and with it all of in.
+// Errors with which a client's record is not published, beside those of package
+// record.
+var (
+	// ErrDiscarded means that a transform dropped the record.
+	ErrDiscarded = errors.New("dropped by a transform")
+	// ErrTransform means that a transform failed on the record.
+	ErrTransform = errors.New("a transform failed")
+	// ErrIllegalTopic means that Kafka has no topics of such a name.
+	ErrIllegalTopic = errors.New("illegal topic name")
+	// ErrDenied means that the session may not publish to the topic.
+	ErrDenied = errors.New("publishing to the topic is not allowed")
+	// ErrEnding means that the session is about to end.
+	ErrEnding = errors.New("the session ends")
+)
+
+// screen takes a client's record through the session's chain, and asks the policy
+// about what that made of it.
+func (s *Session) screen(box *timebox, r *record.Record) error {
+	if keep, err := s.chain.run(box, r); !keep {
+		if s.pool.cfg.Discarded != nil {
+			s.pool.cfg.Discarded(r.Topic, err)
+		}
+		if err != nil {
+			return ErrTransform
+		}
+		return ErrDiscarded
+	}
+	if !record.ValidTopic(r.Topic) {
+		return ErrIllegalTopic
+	}
+	if !s.mayPublish(r.Topic) {
+		if s.pool.cfg.Denied != nil {
+			s.pool.cfg.Denied(r.Topic)
+		}
+		return ErrDenied
+	}
+	return nil
+}
+
+// Publish publishes a client's record, if the session's chain keeps it and its
+// policy allows what came out. It waits while the session has as many records in
+// flight as it may. r and its bytes are the producer's until done was called; done
+// is called once, by whom it may be, and must not block. Its error is one of the
+// above or one of package record's. Publish is for the goroutine that Receive is
+// called by.
+func (s *Session) Publish(r *record.Record, done func(record.Outcome)) {
+	s.paused.Store(true)
+	defer s.paused.Store(false)
+	if err := s.screen(&s.talking.box, r); err != nil {
+		done(record.Outcome{Err: err})
+		return
+	}
+	size := r.Size()
+	if !s.takeOff(size) {
+		done(record.Outcome{Err: ErrEnding})
+		return
+	}
+	landed := func(o record.Outcome) {
+		done(o)
+		s.landed(size, nil) // the client was told
+	}
+	if err := s.pool.cfg.Producer.Publish(s.pool.ctx, r, landed); err != nil {
+		landed(record.Outcome{Err: err})
+	}
+}
+
+// Reserve takes the room of a record in the session's window, as Publish does: for
+// a request that has to wait for an answer like one. It reports false when the
+// session ends before there is room.
+func (s *Session) Reserve(size int) bool {
+	s.paused.Store(true)
+	defer s.paused.Store(false)
+	return s.takeOff(size)
+}
+
+// Release gives back what Reserve took.
+func (s *Session) Release(size int) { s.landed(size, nil) }
+
+// publish hands the record that was read to the producer, as Publish does. A client
+// whose record is refused cannot be told otherwise than by closing its session. It
+// reports whether the producer has the record now, and with it all of in.
 func (s *Session) publish(in *inbound) (taken bool) {
 	r := &in.record
 	// Transforms may take their time, and the producer may wait for Kafka,
 	// while pongs stay unread.
 	s.paused.Store(true)
 	defer s.paused.Store(false)
-	if keep, err := s.chain.run(&in.box, r); !keep {
-		if s.pool.cfg.Discarded != nil {
-			s.pool.cfg.Discarded(r.Topic, err)
-		}
-		return false
-	}
-	if !record.ValidTopic(r.Topic) {
+	switch err := s.screen(&in.box, r); err {
+	case nil:
+	case ErrIllegalTopic:
 		s.Close(ClosePolicy, "kafka has no topics of such a name")
 		return false
-	}
-	if !s.mayPublish(r.Topic) {
-		if s.pool.cfg.Denied != nil {
-			s.pool.cfg.Denied(r.Topic)
-		}
+	case ErrDenied:
 		s.Close(ClosePolicy, "this site does not let you publish to that topic")
+		return false
+	default:
 		return false
 	}
 	size := r.Size()

@@ -181,8 +181,8 @@ func incomplete(p []byte) int {
 
 // receive acts on a client's message, and reports whether somebody else has in now.
 func (s *Session) receive(binary bool, in *inbound) (taken bool) {
-	if take := s.pool.cfg.Receive; take != nil {
-		take(s, binary, in.buf)
+	if s.talking != nil {
+		s.talking.Receive(s, binary, in.buf)
 		s.awaitSide(maxSide)
 		return false
 	}

@@ -79,5 +79,14 @@ func (h *Hub) segmentLimit() int {
 	return int(min(max(share, firstSegment), maxSegment))
 }
 
-// Held returns how many bytes the hub's tails hold.
+// Held returns how many bytes the hub's tails hold, and what is held for sessions
+// that read what no tail does.
 func (h *Hub) Held() int64 { return h.held.Load() }
+
+// HeldBehind returns how many bytes of Held are for sessions that read what no
+// tail holds.
+func (h *Hub) HeldBehind() int64 {
+	h.blocks.mu.Lock()
+	defer h.blocks.mu.Unlock()
+	return h.blocks.held
+}

@@ -10,15 +10,21 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// TestReceive: a pool may take the messages itself, and answer each session.
+// talkFunc takes the clients' messages, and tells nothing.
+type talkFunc func(s *Session, binary bool, message []byte)
+
+func (f talkFunc) Receive(s *Session, binary bool, message []byte) { f(s, binary, message) }
+
+func (talkFunc) Tell(dst []byte, _ Event) []byte { return dst }
+
+// TestReceive: a session may take the messages itself, and answer each.
 func TestReceive(t *testing.T) {
 	for _, deflate := range []bool{false, true} {
 		t.Run(fmt.Sprintf("deflate-%t", deflate), func(t *testing.T) {
-			r := newRig(t, func(_ *HubConfig, p *PoolConfig) {
-				p.Receive = func(s *Session, binary bool, message []byte) {
-					s.Send(Message{Binary: binary, Compress: true, Data: message})
-					clear(message) // it is used again
-				}
+			r := newRig(t, nil)
+			r.talk = talkFunc(func(s *Session, binary bool, message []byte) {
+				s.Send(Message{Binary: binary, Compress: true, Data: message})
+				clear(message) // it is used again
 			})
 			r.deflate.On = deflate
 			ws := r.dial()
@@ -46,17 +52,16 @@ func TestReceive(t *testing.T) {
 func TestSendPausesReading(t *testing.T) {
 	const messages = 1000
 	sessions := make(chan *Session, messages)
-	r := newRig(t, func(_ *HubConfig, p *PoolConfig) {
-		p.Receive = func(s *Session, _ bool, message []byte) {
-			s.mu.Lock()
-			waiting := len(s.side)
-			s.mu.Unlock()
-			if waiting >= maxSide {
-				t.Errorf("a message was read while %d bytes waited", waiting)
-			}
-			sessions <- s
-			s.Send(Message{Data: message})
+	r := newRig(t, nil)
+	r.talk = talkFunc(func(s *Session, _ bool, message []byte) {
+		s.mu.Lock()
+		waiting := len(s.side)
+		s.mu.Unlock()
+		if waiting >= maxSide {
+			t.Errorf("a message was read while %d bytes waited", waiting)
 		}
+		sessions <- s
+		s.Send(Message{Data: message})
 	})
 	ws := r.dial()
 	pad := strings.Repeat("x", 32<<10)

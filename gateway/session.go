@@ -3,6 +3,7 @@ package gateway
 import (
 	"bufio"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,7 +44,11 @@ type Session struct {
 	chain      *Chain
 	mayPublish func(topic string) bool
 	fields     []zap.Field
-	followers  []*follower
+	// followers are changed by the flusher alone, which replaces the slice, under
+	// the lock.
+	followers []*follower
+	talking   *talking // nil for subprotocols that have nothing but records
+	member    *member  // nil for sessions that are in no consumer group
 
 	conn    Conn
 	input   *bufio.Reader // of conn; the library reads through it too
@@ -89,8 +94,9 @@ type Session struct {
 	// waiting tells that the flusher waits for a full socket, under a
 	// deadline.
 	waiting bool
-	// broken tells that the socket is of no more use.
-	broken bool
+	// broken tells that the socket is of no more use, and left that the session
+	// follows nothing any more.
+	broken, left bool
 	// inFlight counts the records that are not acknowledged, flightBytes
 	// their bytes.
 	inFlight    int32
@@ -122,6 +128,7 @@ func (s *Session) part() *parting {
 func newSession(p *Pool, cfg SessionConfig) *Session {
 	s := &Session{pool: p, encoding: cfg.Encoding, chain: cfg.Chain, mayPublish: cfg.MayPublish, fields: cfg.Fields}
 	s.changed.L = &s.mu
+	s.talking = newTalking(p, cfg)
 	return s
 }
 
@@ -139,7 +146,10 @@ func (s *Session) Conn(h Handshake) (net.Conn, *bufio.ReadWriter) {
 // Abort ends a session that was not served.
 func (s *Session) Abort() {
 	s.leave()
-	s.pool.release()
+	if s.member != nil {
+		s.member.leave()
+	}
+	s.pool.release(s)
 }
 
 // Serve starts the session on a WebSocket connection over its Conn, after the
@@ -160,7 +170,14 @@ func (s *Session) Serve(ws *websocket.Conn) {
 	s.tended = s.pool.wheel.now.Load()
 	s.flushing = s.flush
 	s.flusher.Store(flushIdle)
+	if s.talking != nil {
+		s.tellAside(Opened{})
+		s.reach(s.pool.reach())
+	}
 	s.pool.wheel.add(s)
+	if s.member != nil {
+		s.member.serve()
+	}
 	go s.run()
 	s.wake()
 }
@@ -183,23 +200,45 @@ func (s *Session) run() {
 	s.flusher.Store(flushHeld)
 	_ = s.conn.Close()
 	s.pool.wheel.remove(s)
+	if s.member != nil {
+		s.member.leave()
+	}
 	s.logEnd(code)
 	if s.pool.cfg.Ended != nil {
 		s.pool.cfg.Ended(code)
 	}
-	s.pool.release()
+	s.pool.release(s)
 }
 
+// leave ends to follow anything.
 func (s *Session) leave() {
-	for _, f := range s.followers {
+	s.mu.Lock()
+	s.left = true
+	followers := slices.Clone(s.followers)
+	if t := s.talking; t != nil {
+		for _, o := range t.orders {
+			followers = append(followers, o.followers...)
+		}
+		t.orders, t.asked = nil, nil
+		t.cancel()
+	}
+	s.mu.Unlock()
+	for _, f := range followers {
 		f.leave()
+	}
+	if s.member != nil {
+		s.member.cancel()
 	}
 }
 
 // Close sends a Close frame and lets nothing follow it. A session that is
 // closing already keeps its first code. It does not block.
 func (s *Session) Close(code int, reason string) {
-	s.queueClose(appendClose(nil, code, reason), code, reason)
+	var frames []byte
+	if s.talking != nil {
+		frames = s.message(Closing{code})
+	}
+	s.queueClose(appendClose(frames, code, reason), code, reason)
 }
 
 // finishAndClose closes the session once Kafka has answered for all records
@@ -245,7 +284,11 @@ func (s *Session) tend(now uint32) {
 	// While the reader waits, a pong may be in the socket, unread; and behind
 	// a write that waits no ping gets out. Both have time limits of their own.
 	excused := s.paused.Load() || s.waiting || s.closing
+	talks := s.talking != nil && !s.closing && len(s.followers) > 0 && len(s.talking.orders) == 0
 	s.mu.Unlock()
+	if talks {
+		s.order(order{progress: true})
+	}
 	seen := s.seen.Load()
 	alive := int32(seen-s.tended) >= 0
 	s.tended = now
@@ -289,6 +332,9 @@ func (s *Session) queueClose(frame []byte, code int, reason string) {
 		return
 	}
 	s.closing = true
+	if s.member != nil {
+		s.member.cancel()
+	}
 	s.side = append(s.side, frame...)
 	p := s.part()
 	p.code, p.reason, p.by = code, reason, time.Now().Add(closePatience)

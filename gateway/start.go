@@ -2,24 +2,42 @@ package gateway
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/kafkaws/kafkaws/record"
 )
 
-// OnGap says what becomes of a session that is to get records which Kafka does
-// not have any more.
+// OnGap says what becomes of a subscription that is to get records which Kafka
+// does not have any more.
 type OnGap int
 
 // What may become of it.
 const (
-	// GapClose closes it with CloseRecordsLost.
-	GapClose OnGap = iota
+	// GapDefault is GapEarliest for sessions that talk, which are told of it, and
+	// GapClose for the others.
+	GapDefault OnGap = iota
+	// GapClose ends it: a session that talks is told of Failed, others are closed
+	// with CloseRecordsLost.
+	GapClose
 	// GapEarliest has it go on with the first record that there is.
 	GapEarliest
 	// GapLatest has it go on at the end of the partition.
 	GapLatest
 )
+
+// onGap returns what becomes of the session's subscriptions.
+func (s *Session) onGap() OnGap {
+	switch on := s.pool.cfg.OnGap; {
+	case on != GapDefault:
+		return on
+	case s.talking != nil:
+		return GapEarliest
+	default:
+		return GapClose
+	}
+}
 
 // topicAge is how old what is known of a topic may be when positions are checked.
 const topicAge = 5 * time.Second
@@ -34,6 +52,9 @@ func (f *follower) settle(ctx context.Context, start record.Start) error {
 	}
 	t.mu.Lock()
 	fresh := t.missing && !t.moved()
+	if f.id == (record.TopicID{}) {
+		f.id = t.topicID() // nobody knew it when the follower was made
+	}
 	t.mu.Unlock()
 	if fresh {
 		return nil // all that will come is still to come
@@ -103,60 +124,98 @@ func (f *follower) resume(ctx context.Context, at record.TopicPosition) (map[int
 	none := record.TopicID{}
 	remade := at.TopicID != none && topic.ID != none && at.TopicID != topic.ID
 	next := make(map[int32]int64, len(first))
-	gap := false
-	for p := range at.Offsets {
-		_, there := first[p]
-		gap = gap || !there // the partition is gone
+	came := &resumed{at: at}
+	gap := func(p int32, to int64, reason record.LossReason) {
+		came.gaps = append(came.gaps, record.Loss{Partition: p, From: at.Offsets[p], Next: to, Reason: reason})
 	}
-	for p := range first {
+	for _, p := range slices.Sorted(maps.Keys(at.Offsets)) {
+		if _, there := first[p]; !there {
+			gap(p, 0, record.LossRecreated) // the partition is gone
+		}
+	}
+	on := f.session.onGap()
+	for _, p := range slices.Sorted(maps.Keys(first)) {
 		offset := at.Offsets[p] // a partition that is not named begins at 0
+		cut := offset
 		if epoch, ok := at.Epochs[p]; ok && !remade {
-			cut, err := source.Verify(ctx, t.name, p, offset, epoch)
-			if err != nil {
+			if cut, err = source.Verify(ctx, t.name, p, offset, epoch); err != nil {
 				return nil, err
 			}
-			gap = gap || cut < offset
-			offset = min(offset, cut)
 		}
-		if remade || offset < first[p] || offset > last[p] {
-			gap = true
-			offset = first[p]
-			if f.session.pool.cfg.OnGap == GapLatest {
-				offset = last[p]
+		elsewhere := first[p]
+		if on == GapLatest {
+			elsewhere = last[p]
+		}
+		switch _, named := at.Offsets[p]; {
+		case remade:
+			next[p] = elsewhere
+			if named {
+				gap(p, next[p], record.LossRecreated)
 			}
+		case offset < first[p]:
+			next[p] = elsewhere
+			if named {
+				gap(p, next[p], record.LossExpired)
+			}
+		case cut < offset:
+			next[p] = max(cut, first[p])
+			if on == GapLatest {
+				next[p] = last[p]
+			}
+			gap(p, next[p], record.LossTruncated)
+		case offset > last[p]:
+			// Where the log was cut is not known.
+			next[p] = elsewhere
+			gap(p, next[p], record.LossTruncated)
+		default:
+			next[p] = offset
 		}
-		next[p] = offset
 	}
-	if gap && f.session.pool.cfg.OnGap == GapClose {
+	if len(came.gaps) > 0 && on == GapClose {
+		if f.session.talking != nil {
+			return nil, record.ErrOffsetGone
+		}
 		f.session.Close(CloseRecordsLost, reasonGone)
+	}
+	if f.session.talking != nil {
+		f.resumed = came
 	}
 	return next, nil
 }
 
 // crossGap has a follower that catches up go on behind records of a partition
-// that Kafka does not have, if its site wants that.
-func (f *follower) crossGap(ctx context.Context, partition int32) error {
-	var point record.Point
-	switch f.session.pool.cfg.OnGap {
-	case GapEarliest:
-		point = record.PointEarliest
+// that Kafka does not have, if its site wants that. It returns what sending
+// returns, and why the offsets that there are could not be found out.
+func (s *Session) crossGap(ctx context.Context, f *follower, partition int32) (err, lookup error) {
+	point := record.PointEarliest
+	switch s.onGap() {
 	case GapLatest:
 		point = record.PointLatest
-	case GapClose:
-		f.session.Close(CloseRecordsLost, reasonGone)
-		return nil
+	case GapEarliest:
+	case GapClose, GapDefault:
+		if s.talking != nil {
+			return s.abandon(f, record.ErrOffsetGone), nil
+		}
+		s.Close(CloseRecordsLost, reasonGone)
+		return nil, nil
 	}
 	t := f.tail.topic
 	offsets, err := t.hub.cfg.Source.Offsets(ctx, t.name, point)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	before := f.catchUp.next.at(partition)
 	offset, there := offsets[partition]
-	if !there || offset <= f.catchUp.next.at(partition) {
-		// The log ends before: it was cut, or is another one.
-		f.session.Close(CloseRecordsLost, reasonGone)
-		return nil
+	switch {
+	case there && offset > before:
+		f.catchUp.next.set(partition, offset)
+		return s.tellLoss(f, record.Loss{Partition: partition, From: before, Next: offset, Reason: record.LossExpired}), nil
+	case s.talking != nil:
+		// The log ends before: it was cut, or is another one. The topic's reading
+		// is about to notice, and to tell where it goes on.
+		s.pause()
+	default:
+		s.Close(CloseRecordsLost, reasonGone)
 	}
-	f.catchUp.next.set(partition, offset)
-	return nil
+	return nil, nil
 }

@@ -31,6 +31,17 @@ type tail struct {
 	imu         sync.RWMutex
 	next, first offsets
 	index       *index
+	// epochs are the leader epochs of what is before next, by partition, -1
+	// where they are not known.
+	epochs []int32
+	// sealed tells that what comes next goes into a new segment, and floor is the
+	// place before which records are of logs that have been cut since.
+	sealed bool
+	floor  uint64
+	// notices are what sessions that talk are to be told at places of the
+	// stream, and noticed is how many there have been.
+	notices []notice
+	noticed atomic.Uint64
 
 	// held is how many bytes the segments take, begun when the last of them was,
 	// and appended when something was last put into it. The topic's lock guards
@@ -81,9 +92,10 @@ func (t *tail) oldest() uint64 {
 }
 
 // append encodes records of a partition and makes them visible; next is the
-// offset behind them and behind those that are not shown. The topic's lock is
-// held.
-func (t *tail) append(partition int32, records []record.Record, next int64) {
+// offset behind them and behind those that are not shown, and epoch the leader
+// epoch of the last of them. The topic's lock is held.
+func (t *tail) append(partition int32, c *chained, next int64, epoch int32) {
+	records := c.records
 	t.imu.Lock()
 	head := t.head.Load()
 	for i := range records {
@@ -94,10 +106,15 @@ func (t *tail) append(partition int32, records []record.Record, next int64) {
 		}
 		head += uint64(n)
 		t.note(partition, records[i].Offset+1, head)
+		t.index.sift(c.verdicts, i)
 	}
 	if next > t.next.at(partition) {
 		t.note(partition, next, head)
 	}
+	for int(partition) >= len(t.epochs) {
+		t.epochs = append(t.epochs, -1)
+	}
+	t.epochs[partition] = epoch
 	moved := head != t.head.Load()
 	t.head.Store(head)
 	t.imu.Unlock()
@@ -124,22 +141,27 @@ func (t *tail) note(partition int32, next int64, pos uint64) {
 }
 
 // set has a partition go on at an offset that was not reached by reading: where
-// it begins, or behind a gap.
+// it begins, or behind a gap. The lock of the indexes is held.
 func (t *tail) set(partition int32, next int64) {
-	t.imu.Lock()
-	defer t.imu.Unlock()
 	if t.first.at(partition) == unknown {
 		t.first.set(partition, next)
 	}
+	if int(partition) < len(t.epochs) {
+		t.epochs[partition] = -1
+	}
 	t.note(partition, next, t.head.Load())
 }
+
+// seal has what comes next go into a new segment. The lock of the indexes is
+// held.
+func (t *tail) seal() { t.sealed = true }
 
 // encode puts one record's frame at the end of the stream, which is at head, and
 // returns the frame's length. It is not visible before the head is moved.
 func (t *tail) encode(head uint64, r *record.Record) (int, error) {
 	first := t.encoding.firstByte()
 	seg := t.last()
-	if seg == nil || len(seg.data)-seg.used < maxHeader || len(seg.index.entries) >= maxEntries {
+	if seg == nil || t.sealed || len(seg.data)-seg.used < maxHeader || len(seg.index.entries) >= maxEntries {
 		seg = t.grow(head, r.Size()+maxHeader)
 	}
 	// The payload is encoded in place behind a gap for the header. Where it
@@ -185,6 +207,10 @@ func (t *tail) grow(head uint64, need int) *segment {
 	}
 	size = max(size, need)
 	x := &index{base: head, start: slices.Clone(t.next), entries: make([]entry, 0, max(8, size/512))}
+	for _, s := range t.sieves() {
+		x.sifted = append(x.sifted, sifted{by: s})
+	}
+	t.sealed = false
 	seg := &segment{base: head, data: make([]byte, size), index: x}
 	t.index, t.begun = x, now
 	t.count(seg)

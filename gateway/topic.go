@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/kafkaws/kafkaws/record"
 )
@@ -36,6 +37,8 @@ type topic struct {
 	next map[int32]int64
 	// missing tells that the topic did not exist when it was first looked for.
 	missing bool
+	// id is the topic's id, nil where it is not known.
+	id atomic.Pointer[record.TopicID]
 
 	// qmu guards the queue, apart from mu so that Deliver never waits for the
 	// encoding of a batch.
@@ -85,13 +88,38 @@ func (t *topic) Started(s record.Started) {
 	next := s.Next
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	before := t.topicID()
+	if s.TopicID != (record.TopicID{}) {
+		t.id.Store(&s.TopicID)
+	}
 	maps.Copy(t.next, next)
+	found := next
+	remade := before != (record.TopicID{}) && before != t.topicID()
+	if remade {
+		// Each partition was said to be lost just now. Who knows that gets to
+		// know whose positions these are.
+		found = t.next
+	}
 	for _, tail := range t.tails {
+		tail.imu.Lock()
 		for partition, offset := range next {
 			tail.set(partition, offset)
 		}
+		if len(found) > 0 {
+			tail.notice(notice{found: maps.Clone(found), id: t.topicID(), remade: remade})
+		}
+		tail.imu.Unlock()
+		tail.followers.wake()
 	}
 	t.settle.Do(func() { close(t.settled) })
+}
+
+// topicID returns the topic's id, the zero one where it is not known.
+func (t *topic) topicID() record.TopicID {
+	if id := t.id.Load(); id != nil {
+		return *id
+	}
+	return record.TopicID{}
 }
 
 // moved reports whether anything was read yet of a topic that was missing. The
@@ -131,22 +159,25 @@ func (t *topic) Ready() bool {
 
 const reasonGone = "records lost: kafka no longer has them"
 
-// Lost closes the sessions that follow the topic, because their subprotocols have
-// no way to say that records are missing; but where the records were deleted, not
-// those whose site wants to go on behind them.
+// Lost has the sessions told that follow the topic, and closes those whose
+// subprotocols have no way to say that records are missing; but where the records
+// were deleted, not those whose site wants to go on behind them.
 func (t *topic) Lost(l record.Loss) {
-	partition, next := l.Partition, l.Next
 	t.hub.blocks.forget(t.name)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.next[partition] = next
+	t.next[l.Partition] = l.Next
 	for _, tail := range t.tails {
-		tail.set(partition, next)
+		tail.imu.Lock()
+		tail.set(l.Partition, l.Next)
+		tail.notice(notice{loss: l})
+		tail.imu.Unlock()
 		tail.followers.each(func(f *follower) {
-			if f.session.pool.cfg.OnGap == GapClose || l.Reason != record.LossExpired {
-				f.session.Close(CloseRecordsLost, reasonGone)
+			if s := f.session; s.talking == nil && (s.onGap() == GapClose || l.Reason != record.LossExpired) {
+				s.Close(CloseRecordsLost, reasonGone)
 			}
 		})
+		tail.followers.wake()
 	}
 }
 
@@ -174,11 +205,11 @@ func (t *topic) work() {
 			for records := b.Records; len(records) > 0; {
 				n := run(records, int(min(maxRun, t.hub.cfg.Buffer/8)))
 				t.pace()
-				t.put(b.Partition, records[:n], records[n-1].Offset+1)
+				t.put(b.Partition, records[:n], records[n-1].Offset+1, records[n-1].Epoch)
 				t.hub.reclaim()
 				records = records[n:]
 			}
-			t.put(b.Partition, nil, b.Next)
+			t.put(b.Partition, nil, b.Next, b.Epoch)
 		}
 	}
 }
@@ -200,23 +231,27 @@ func run(records []record.Record, bytes int) int {
 }
 
 // put transforms records and encodes them into every tail; next is the offset
-// after them.
-func (t *topic) put(partition int32, records []record.Record, next int64) {
+// after them, and epoch the leader epoch of what is before it.
+func (t *topic) put(partition int32, records []record.Record, next int64, epoch int32) {
 	t.puts++
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for c := t.behind(); c != nil; c = t.behind() {
 		// Others wait for the lock while they hold the hub's, which sessions
 		// of all topics need.
+		sieves, changes := c.sieves, c.changes
 		t.mu.Unlock()
 		c.apply(t, records)
-		c.put = t.puts
+		c.judge(sieves)
 		t.mu.Lock()
+		if c.changes == changes {
+			c.put = t.puts
+		}
 	}
 	t.next[partition] = next
 	for _, c := range t.chains {
 		for _, tail := range c.tails {
-			tail.append(partition, c.records, next)
+			tail.append(partition, c, next, epoch)
 		}
 		c.forget()
 	}
@@ -249,6 +284,18 @@ func (t *topic) tailOf(e *Encoding) *tail {
 		c.tails = append(c.tails, tl)
 	}
 	return tl
+}
+
+// chained returns what the tail's records become. The topic's lock is held.
+func (t *tail) chained() *chained { return t.topic.chains[t.encoding.Chain.id()] }
+
+// sieves returns the filters that the tail's records pass. The topic's lock is
+// held.
+func (t *tail) sieves() []*sieve {
+	if c := t.chained(); c != nil {
+		return c.sieves
+	}
+	return nil
 }
 
 // drop frees a tail that nobody has followed for keep_reading, and ends the

@@ -16,7 +16,9 @@ const slots = 32
 // of life are noted in ticks, which costs no look at the time.
 type wheel struct {
 	interval time.Duration
-	now      atomic.Uint32 // ticks
+	// reach tells since when no broker answers, the zero time while some do.
+	reach func() time.Time
+	now   atomic.Uint32 // ticks
 
 	mu      sync.Mutex
 	slots   [slots][]*Session
@@ -64,6 +66,13 @@ func (w *wheel) remove(s *Session) {
 func (w *wheel) stop(visit func(*Session)) {
 	w.mu.Lock()
 	w.visit = visit
+	w.mu.Unlock()
+	w.each(visit)
+}
+
+// each visits all sessions.
+func (w *wheel) each(visit func(*Session)) {
+	w.mu.Lock()
 	all := make([]*Session, 0, w.count)
 	for i := range w.slots {
 		all = append(all, w.slots[i]...)
@@ -79,6 +88,7 @@ func (w *wheel) turn(done <-chan struct{}) {
 	ticker := time.NewTicker(max(w.interval/slots, time.Millisecond))
 	defer ticker.Stop()
 	var due []*Session
+	var unreachable time.Time
 	for {
 		select {
 		case <-done:
@@ -92,6 +102,10 @@ func (w *wheel) turn(done <-chan struct{}) {
 		for i, s := range due {
 			s.tend(now)
 			due[i] = nil
+		}
+		if since := w.reach(); since.IsZero() != unreachable.IsZero() {
+			unreachable = since
+			w.each(func(s *Session) { s.reach(since) })
 		}
 	}
 }

@@ -3,6 +3,7 @@ package kafka
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/IBM/sarama"
 	"go.uber.org/zap"
@@ -40,8 +41,11 @@ const (
 type answer struct {
 	verdict verdict
 	offset  int64 // of the first record; -1 if it is not known
-	culprit []int // the records, by place, that the batch was turned down for
-	err     error
+	// appended is when the broker wrote the records, where that is their time
+	// from then on; else the zero time. See batch.timestamp.
+	appended time.Time
+	culprit  []int // the records, by place, that the batch was turned down for
+	err      error
 }
 
 // verdicts says what the brokers' errors mean. Those that a leader may also give
@@ -82,7 +86,7 @@ func newAnswer(block *sarama.ProduceResponseBlock) answer {
 	if block == nil {
 		return answer{verdict: astray, offset: -1, err: sarama.ErrIncompleteResponse}
 	}
-	a := answer{offset: block.Offset}
+	a := answer{offset: block.Offset, appended: utc(block.Timestamp)}
 	if block.Err != sarama.ErrNoError {
 		a.offset, a.err = -1, block.Err
 	}
@@ -118,7 +122,7 @@ func (ln *lane) land(b *batch, a answer) {
 		ln.failures = 0
 		ln.numbering = ln.after(len(b.entries))
 		o.mu.Unlock()
-		ln.deliver(b, a.offset)
+		ln.deliver(b, a)
 		return
 	case expired || o.dead:
 		ln.giveUp()
@@ -150,16 +154,18 @@ func (ln *lane) land(b *batch, a answer) {
 
 // deliver reports a batch as written, and goes on with the next one. That comes
 // after the reports, so that it also has what they set free.
-func (ln *lane) deliver(b *batch, offset int64) {
+func (ln *lane) deliver(b *batch, a answer) {
 	o := ln.o
 	o.mu.Lock()
 	from := b.reported
 	b.reported = len(b.entries)
+	again := b.open
 	o.mu.Unlock()
 	out := record.Outcome{Partition: ln.partition, Offset: -1}
 	for i := from; i < len(b.entries); i++ {
-		if offset >= 0 {
-			out.Offset = offset + int64(i)
+		if a.offset >= 0 {
+			out.Offset = a.offset + int64(i)
+			out.Timestamp = b.timestamp(i, a.appended, again)
 		}
 		b.entries[i].done(out)
 	}
@@ -243,8 +249,10 @@ func (p *Producer) note(topic string, err error) {
 
 // classify turns the reason for giving up a record into one of the errors of
 // package record. open says that it may have been written. The text names no
-// broker, as it may be shown to clients.
-func classify(err error, open bool) error {
+// broker, as it may be shown to clients; it has Kafka's name for the reason.
+func classify(err error, open bool) error { return named(meaning(err, open), err) }
+
+func meaning(err error, open bool) error {
 	var k sarama.KError
 	switch {
 	case open:

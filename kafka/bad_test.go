@@ -68,6 +68,12 @@ func TestABatchThatEndsTooSoonIsSkipped(t *testing.T) {
 	if got := fetchAll(t, c.Source(true), "a", 0, 0, 7); !slices.Equal(got, []string{"before", "after"}) {
 		t.Errorf("fetched %q", got)
 	}
+	for offset, unreadable := range map[int64]bool{1: true, 4: true, 6: false} {
+		b, err := c.Source(true).Fetch(t.Context(), "a", 0, offset)
+		if err != nil || b.Unreadable != unreadable || unreadable && b.Next != 6 {
+			t.Errorf("at %d: %+v, %v", offset, b, err)
+		}
+	}
 }
 
 // What is left of a log after compaction may be batches without any record, and

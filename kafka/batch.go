@@ -178,6 +178,26 @@ func (b *batch) renew() {
 	b.wire = sarama.RecordBatch{}
 }
 
+// timestamp returns the time of a record that was written, as a broker answered it
+// that tells the time of writing (appended) if that is the topic's kind of time
+// (message.timestamp.type), and none for a topic with the records' own times.
+//
+// It also tells one, whatever the topic, for a batch that an earlier attempt had
+// written: the largest of the batch's times (Kafka's UnifiedLog). Whose attempt it
+// was, the answer does not say. So after an attempt of unknown outcome (again) that
+// time may be the writing's or not: it is the time of the records that were sent
+// with it in any case, and of the others the time is not known.
+func (b *batch) timestamp(i int, appended time.Time, again bool) time.Time {
+	own := time.UnixMilli(b.entries[i].millis).UTC()
+	switch {
+	case appended.IsZero():
+		return own
+	case again && b.wire.ProducerID != noID && appended.Equal(b.wire.MaxTimestamp) && !own.Equal(appended):
+		return time.Time{}
+	}
+	return appended
+}
+
 // reset makes the batch empty and lets go of the records, so that it can be
 // used again.
 func (b *batch) reset() {

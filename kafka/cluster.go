@@ -29,6 +29,10 @@ type timings struct {
 	shortPoll time.Duration // the same, of partitions that the loop's fetch must not keep waiting
 	busy      time.Duration // a partition of very many, after its last record
 	idle      time.Duration // an auxiliary connection without work
+	silence   time.Duration // missing answers until the brokers are unreachable
+	session   time.Duration // after which the group does without a member that is not heard of
+	heartbeat time.Duration // of a group's members
+	rebalance time.Duration // in which a group's members have to join again
 }
 
 func defaultTimings() timings {
@@ -36,6 +40,8 @@ func defaultTimings() timings {
 		refresh: 10 * time.Second, missing: time.Second, forbidden: 3 * time.Second,
 		positive: 5 * time.Second, negative: 1500 * time.Millisecond, grace: 3 * time.Second,
 		longPoll: 500 * time.Millisecond, crowdPoll: 2 * time.Second, shortPoll: 20 * time.Millisecond, busy: 5 * time.Second, idle: 10 * time.Second,
+		silence: 2 * time.Second,
+		session: 10 * time.Second, heartbeat: time.Second, rebalance: 10 * time.Second,
 	}
 }
 
@@ -54,12 +60,14 @@ type Cluster struct {
 	meta    *metadata
 	offsets *offsets
 	health  *health
+	silence *silence
 
 	mu        sync.Mutex
 	closed    bool
 	work      sync.WaitGroup
 	closing   sync.WaitGroup // producers
 	sources   [2]*source
+	grouped   [2]*source // for the members of groups
 	producers map[*Producer]struct{}
 }
 
@@ -80,6 +88,8 @@ func New(cfg Config) (*Cluster, error) {
 	}
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	c.health = &health{log: log, down: map[string]*outage{}}
+	c.silence = &silence{c: c, open: map[*question]struct{}{}}
+	c.health.silence = c.silence
 	c.meta = newMetadata(c)
 	c.offsets = &offsets{c: c, workers: map[int32]*offsetWorker{}}
 	return c, nil
@@ -91,16 +101,20 @@ func New(cfg Config) (*Cluster, error) {
 func (c *Cluster) Source(readCommitted bool) record.Source { return c.source(readCommitted) }
 
 func (c *Cluster) source(readCommitted bool) *source {
+	return c.sourceOf(&c.sources, readCommitted, fetchBytes)
+}
+
+func (c *Cluster) sourceOf(which *[2]*source, readCommitted bool, piece int32) *source {
 	i := 0
 	if readCommitted {
 		i = 1
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.sources[i] == nil {
-		c.sources[i] = newSource(c, readCommitted)
+	if which[i] == nil {
+		which[i] = newSource(c, readCommitted, piece)
 	}
-	return c.sources[i]
+	return which[i]
 }
 
 // Close ends everything that the cluster does, within about a second: readings
@@ -114,7 +128,7 @@ func (c *Cluster) Close() {
 	for p := range c.producers {
 		producers = append(producers, p)
 	}
-	sources := c.sources
+	sources := append(c.sources[:], c.grouped[:]...)
 	c.mu.Unlock()
 
 	for _, s := range sources {

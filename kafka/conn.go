@@ -20,6 +20,9 @@ type dialer struct {
 	ctx     context.Context
 	abort   context.CancelFunc
 	timeout time.Duration
+	// patience bounds the wait for an answer that begins now; nil leaves it to
+	// sarama's settings.
+	patience func() time.Duration
 
 	mu    sync.Mutex
 	conns map[*trackedConn]struct{}
@@ -64,6 +67,16 @@ type trackedConn struct {
 	dialer *dialer
 }
 
+// SetReadDeadline sets until when an answer is waited for.
+func (c *trackedConn) SetReadDeadline(t time.Time) error {
+	if p := c.dialer.patience; p != nil {
+		if latest := time.Now().Add(p()); t.After(latest) {
+			t = latest
+		}
+	}
+	return c.Conn.SetReadDeadline(t)
+}
+
 // Close closes the connection and forgets it.
 func (c *trackedConn) Close() error {
 	c.dialer.mu.Lock()
@@ -81,8 +94,14 @@ type conn struct {
 // open connects to a broker and waits until it has answered the handshakes, or
 // until ctx is done.
 func open(ctx context.Context, addr string, base *sarama.Config) (*conn, error) {
+	return openWith(ctx, addr, base, nil)
+}
+
+// openWith is open, with the dialer's patience.
+func openWith(ctx context.Context, addr string, base *sarama.Config, patience func() time.Duration) (*conn, error) {
 	conf := *base
 	d := newDialer(ctx, base)
+	d.patience = patience
 	conf.Net.Proxy.Enable = true
 	conf.Net.Proxy.Dialer = d
 	c := &conn{Broker: sarama.NewBroker(addr), dialer: d}

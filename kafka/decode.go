@@ -118,7 +118,7 @@ func (d *decoded) addBatch(topic string, b *sarama.RecordBatch, next int64) {
 			}
 		}
 		rec := record.Record{
-			Topic: topic, Partition: d.batch.Partition, Offset: offset, Timestamp: utc(ts),
+			Topic: topic, Partition: d.batch.Partition, Epoch: b.PartitionLeaderEpoch, Offset: offset, Timestamp: utc(ts),
 			Key: r.Key, Value: r.Value,
 		}
 		if len(r.Headers) > 0 {
@@ -163,7 +163,7 @@ func (d *decoded) addMessages(topic string, set *sarama.MessageSet, next int64) 
 				continue
 			}
 			d.batch.Records = append(d.batch.Records, record.Record{
-				Topic: topic, Partition: d.batch.Partition, Offset: offset, Timestamp: utc(ts),
+				Topic: topic, Partition: d.batch.Partition, Epoch: noEpoch, Offset: offset, Timestamp: utc(ts),
 				Key: m.Msg.Key, Value: m.Msg.Value,
 			})
 			d.advance(offset + 1)

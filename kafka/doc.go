@@ -1,5 +1,6 @@
 // Package kafka speaks to Apache Kafka for the gateway, through sarama's
-// connections and codecs. It implements record.Source and record.Producer.
+// connections and codecs. It implements record.Source, record.Producer and
+// record.Groups.
 //
 // Reading does not use sarama's consumer. One fetch loop per broker and
 // isolation level reads every partition that somebody wants, so the load on the
@@ -27,6 +28,12 @@
 // behind its successors. What a broker turns down for one record is taken apart
 // until that record is alone. Limits per topic keep one that is stuck from
 // stopping the others.
+//
+// Membership of a consumer group is sarama's: joining, heartbeats, assignors. It
+// gets a client that lets it speak to the coordinator and to nobody else. What a
+// member is given is read by fetch loops like those above, which the members of
+// all groups share, one reading for each partition; commits are requests of our
+// own, because sarama tells nobody what became of its.
 //
 // The texts of errors name no broker, because they may travel to browsers; the
 // addresses are in the logs.

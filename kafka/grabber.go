@@ -36,6 +36,8 @@ type grabber struct {
 	id    int32
 	wake  chan struct{}
 	queue []*grab // guarded by src.mu
+
+	question question // used by run alone
 }
 
 // grab asks a broker. The reply does not come if the cluster is closed.
@@ -128,6 +130,7 @@ func (w *grabber) serve(cn *conn, gs []*grab) (*conn, time.Duration) {
 		addr := c.meta.broker(w.id)
 		var answer *sarama.FetchResponse
 		var err error
+		c.silence.ask(&w.question, grabWait)
 		if !used {
 			if addr == "" {
 				err = sarama.ErrBrokerNotFound
@@ -143,6 +146,7 @@ func (w *grabber) serve(cn *conn, gs []*grab) (*conn, time.Duration) {
 			}
 			answer, err = cn.Fetch(req)
 		}
+		c.silence.end(&w.question, err == nil || cn != nil && !lostConnection(err))
 		if err == nil {
 			c.health.answered(addr)
 			for _, g := range gs {

@@ -10,9 +10,10 @@ import (
 // health knows which brokers do not answer, so that a broker's failure is one
 // line in the log and its return another, however often it is tried meanwhile.
 type health struct {
-	log  *zap.Logger
-	mu   sync.Mutex
-	down map[string]*outage // by address
+	log     *zap.Logger
+	silence *silence
+	mu      sync.Mutex
+	down    map[string]*outage // by address
 }
 
 type outage struct {
@@ -23,6 +24,7 @@ type outage struct {
 // failed notes that a broker could not be used. That a connection was lost is
 // not worth a line yet: brokers close idle ones, and the next one may well work.
 func (h *health) failed(addr string, lost bool, err error) {
+	h.silence.failed()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	o := h.down[addr]
@@ -40,6 +42,12 @@ func (h *health) failed(addr string, lost bool, err error) {
 
 // answered notes that a broker has answered.
 func (h *health) answered(addr string) {
+	h.silence.answered()
+	h.usable(addr)
+}
+
+// usable notes that a broker could be used, though it was not to answer.
+func (h *health) usable(addr string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	o := h.down[addr]

@@ -130,7 +130,7 @@ func (i *identity) fetch(f *idRequest) {
 		if refusedID(err) {
 			reason = record.ErrRefused
 		}
-		f.err = fmt.Errorf("starting the producer: %w", reason)
+		f.err = named(fmt.Errorf("starting the producer: %w", reason), err)
 	}
 	close(f.done)
 }

@@ -15,6 +15,7 @@ type line struct {
 	addr     string
 	failures int // in a row
 	turn     int
+	question question
 }
 
 func newLine(l *loop) *line {
@@ -35,7 +36,10 @@ func (n *line) round(asks ask, alone bool, wait time.Duration) time.Duration {
 	if n.turn++; n.turn%2 == 0 && asks.foremost() {
 		wait = min(wait, c.timings.shortPoll) // somebody else's records are waiting
 	}
+	c.silence.ask(&n.question, wait)
 	answer, err := n.fetch(asks, wait)
+	// What makes no sense is an answer, too.
+	c.silence.end(&n.question, err == nil || n.cn != nil && !lostConnection(err))
 	switch {
 	case err == nil:
 		n.failures = 0

@@ -207,6 +207,7 @@ func (l *link) send(cn *conn, f *flight) {
 		l.answered(cn, f, nil, err)
 	case req.RequiredAcks == sarama.NoResponse:
 		l.landed(cn, 0, nil)
+		l.p.c.health.usable(cn.Addr())
 		for i, ln := range f.lanes {
 			ln.land(f.batches[i], answer{verdict: written, offset: -1})
 		}
@@ -228,6 +229,7 @@ func (l *link) answered(cn *conn, f *flight, res *sarama.ProduceResponse, err er
 		return
 	}
 	l.landed(cn, res.ThrottleTime, nil)
+	l.p.c.health.answered(cn.Addr())
 	for i, ln := range f.lanes {
 		ln.land(f.batches[i], newAnswer(res.GetBlock(ln.o.topic, ln.partition)))
 	}
@@ -248,12 +250,8 @@ func (l *link) landed(cn *conn, throttle time.Duration, err error) {
 	}
 	l.mu.Unlock()
 	l.poke()
-	switch {
-	case l.p.ctx.Err() != nil:
-	case lost:
+	if lost && l.p.ctx.Err() == nil {
 		l.p.c.health.failed(cn.Addr(), true, err)
-	default:
-		l.p.c.health.answered(cn.Addr())
 	}
 }
 

@@ -193,6 +193,9 @@ func (s *sink) Deliver(b record.Batch) {
 			s.t.Errorf("partition %d: offset %d of partition %d came when %d was next", b.Partition, r.Offset, r.Partition, next)
 		}
 		next = r.Offset + 1
+		if before := b.Records[max(i-1, 0)].Epoch; r.Epoch < before || r.Epoch > b.Epoch {
+			s.t.Errorf("partition %d: offset %d has epoch %d, after %d, in a batch up to %d", b.Partition, r.Offset, r.Epoch, before, b.Epoch)
+		}
 	}
 	if b.Next < next {
 		s.t.Errorf("partition %d: next is %d after offset %d", b.Partition, b.Next, next-1)

@@ -52,6 +52,7 @@ type metadata struct {
 	addr     string
 	next     int // the candidate to try next
 	failures int
+	question question
 }
 
 func newMetadata(c *Cluster) *metadata {
@@ -270,7 +271,9 @@ func (m *metadata) loop() {
 			t.Stop()
 			continue
 		}
+		m.c.silence.ask(&m.question, 0)
 		answer, err := m.request(names)
+		m.c.silence.end(&m.question, err == nil)
 		if err != nil {
 			m.giveBack(names, waiters, time.Now())
 			if round := len(m.candidates()); m.failures%round == 0 {

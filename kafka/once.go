@@ -50,7 +50,7 @@ func (s *source) Fetch(ctx context.Context, topic string, partition int32, offse
 				}
 				s.c.log.Error("skipping a record batch that cannot be read", zap.String("topic", topic),
 					zap.Int32("partition", partition), zap.Int64("offset", offset), zap.Int64("next", end))
-				batch = record.Batch{Partition: partition, Next: end, Epoch: noEpoch}
+				batch = record.Batch{Partition: partition, Next: end, Epoch: noEpoch, Unreadable: true}
 				return nil
 			}
 			if err != nil {

@@ -6,10 +6,12 @@ import (
 
 	"github.com/IBM/sarama"
 	"go.uber.org/zap"
+
+	"github.com/kafkaws/kafkaws/record"
 )
 
 const (
-	noEpoch int32 = -1
+	noEpoch = record.NoEpoch
 	// fetchBytes is what is asked of one partition at a time. It grows, for a
 	// partition whose next batch is larger, up to maxFetchBytes.
 	fetchBytes    = 1 << 20
@@ -99,7 +101,7 @@ func (p *partition) block(b *sarama.FetchResponseBlock, w want, alone bool) bool
 		p.alone = false
 	}
 	if d.moved {
-		p.maxBytes, p.same = fetchBytes, false
+		p.maxBytes, p.same = r.src.piece, false
 		if d.batch.Next > p.next {
 			p.next = d.batch.Next
 			for _, start := range d.read.starts {
@@ -187,7 +189,7 @@ func (p *partition) cannotRead(err error) {
 		p.lookAgain()
 		return
 	}
-	p.poisoned, p.maxBytes = 0, fetchBytes
+	p.poisoned, p.maxBytes = 0, r.src.piece
 	reason := "it is corrupt, or made by something newer"
 	if errors.Is(err, sarama.ErrDecompressedBatchTooLarge) {
 		reason = "it is too large when decompressed"

@@ -51,7 +51,7 @@ func TestDuplicateIsAcknowledged(t *testing.T) {
 	o := newOutcomes()
 	f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.DuplicateSequenceNumber})
 	publish(t, p, o, text("a", "x"))
-	if out := o.wait(t, 1)[0]; out.Err != nil || out.Offset != -1 || out.Partition != 0 {
+	if out := o.wait(t, 1)[0]; out.Err != nil || out.Offset != -1 || out.Partition != 0 || !out.Timestamp.IsZero() {
 		t.Fatalf("%+v", out)
 	}
 }

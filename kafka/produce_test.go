@@ -321,7 +321,7 @@ func TestWritesWithoutAcknowledgement(t *testing.T) {
 	p := newProducer(t, c, ProducerConfig{Acks: "none"})
 	o := newOutcomes()
 	publish(t, p, o, text("a", "x"))
-	if out := o.wait(t, 1)[0]; out.Err != nil || out.Offset != -1 {
+	if out := o.wait(t, 1)[0]; out.Err != nil || out.Offset != -1 || !out.Timestamp.IsZero() {
 		t.Fatalf("%+v", out)
 	}
 	s.wants(0, "x")

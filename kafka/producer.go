@@ -158,7 +158,7 @@ func (p *Producer) check(ctx context.Context, r *record.Record) error {
 		t = p.c.meta.cached(r.Topic)
 	}
 	if t != nil && t.refused() {
-		return fmt.Errorf("writing to topic %q: the gateway has no right to it: %w", r.Topic, record.ErrRefused)
+		return named(fmt.Errorf("writing to topic %q: the gateway has no right to it: %w", r.Topic, record.ErrRefused), t.err)
 	}
 	if r.Partition == record.AnyPartition || t == nil || int(r.Partition) < len(t.partitions) && r.Partition >= 0 {
 		return nil

@@ -22,6 +22,7 @@ type reading struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	odd    seldom
+	only   *only // nil: all partitions are read, from their end on
 
 	mu      sync.Mutex
 	stopped bool
@@ -35,6 +36,12 @@ type reading struct {
 	parts   map[int32]*partition
 	grace   *time.Timer
 	overdue bool // partitions without a leader are not waited for any longer
+}
+
+// only is the one partition that a reading reads, and where it begins.
+type only struct {
+	partition int32
+	next      int64
 }
 
 // Resume implements record.Reading.
@@ -165,11 +172,17 @@ func (r *reading) restart(t *topicInfo) {
 // begun, moved ones follow their leaders.
 func (r *reading) place(t *topicInfo) {
 	for _, pi := range t.partitions {
+		if r.only != nil && r.only.partition != pi.id {
+			continue
+		}
 		p := r.parts[pi.id]
 		if p == nil {
-			p = &partition{reading: r, id: pi.id, leader: noBroker, epoch: noEpoch, maxBytes: fetchBytes, read: lineage{base: noEpoch}}
+			p = &partition{reading: r, id: pi.id, leader: noBroker, epoch: noEpoch, maxBytes: r.src.piece, read: lineage{base: noEpoch}}
 			if r.started || r.waited {
 				p.state = active
+			}
+			if r.only != nil {
+				p.next, p.announced = r.only.next, true
 			}
 			r.parts[pi.id] = p
 		}

@@ -351,10 +351,19 @@ func TestRealOldKafka(t *testing.T) {
 			if format == "0.9.0" != errors.Is(err, record.ErrRefused) {
 				t.Errorf("%s: looking up a time: %v", name, err)
 			}
+			for _, r := range s.records[0] {
+				if (r.Epoch == record.NoEpoch) != (format != "0.11.0") {
+					t.Errorf("%s: epoch %d at %d", name, r.Epoch, r.Offset)
+				}
+			}
 			if at := s.records[0][0].Timestamp; format != "0.9.0" && time.Since(at) > time.Hour {
 				t.Errorf("%s: timestamp %v", name, at)
 			}
 		}
+	}
+	for topic, configs := range timeKinds() {
+		b.CreateTopic(t, topic, 1, configs)
+		stamped(t, c, topic, configs != nil)
 	}
 	p := newProducer(t, c, ProducerConfig{CreateTopics: true})
 	o := newOutcomes()

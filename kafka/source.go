@@ -16,6 +16,7 @@ import (
 type source struct {
 	c         *Cluster
 	committed bool
+	piece     int32 // what is asked of one partition at a time, to begin with
 
 	// mu guards the assignment of partitions to loops. Nothing of a sink's is
 	// called while it is held, so that a sink may call Resume whenever it likes.
@@ -26,17 +27,33 @@ type source struct {
 	readings map[*reading]map[*partition]struct{} // the partitions that a loop has
 }
 
-func newSource(c *Cluster, committed bool) *source {
-	return &source{c: c, committed: committed, loops: map[int32]*loop{}, grabbers: map[int32]*grabber{}, readings: map[*reading]map[*partition]struct{}{}}
+func newSource(c *Cluster, committed bool, piece int32) *source {
+	return &source{c: c, committed: committed, piece: piece, loops: map[int32]*loop{}, grabbers: map[int32]*grabber{}, readings: map[*reading]map[*partition]struct{}{}}
 }
 
 // Read implements record.Source.
 func (s *source) Read(topic string, sink record.Sink) record.Reading {
+	return s.start(s.newReading(topic, sink))
+}
+
+// readOne begins to read one partition, from an offset on. The sink is not told
+// where it begins, and never that the topic is missing.
+func (s *source) readOne(topic string, partition int32, next int64, sink record.Sink) *reading {
+	r := s.newReading(topic, sink)
+	r.started, r.only = true, &only{partition, next}
+	return s.start(r)
+}
+
+func (s *source) newReading(topic string, sink record.Sink) *reading {
 	ctx, cancel := context.WithCancel(s.c.ctx)
-	r := &reading{
+	return &reading{
 		src: s, c: s.c, topic: topic, sink: sink, ctx: ctx, cancel: cancel,
 		parts: map[int32]*partition{}, retired: map[[16]byte]struct{}{},
 	}
+}
+
+func (s *source) start(r *reading) *reading {
+	topic := r.topic
 	s.mu.Lock()
 	if s.stopped {
 		s.mu.Unlock()
@@ -54,6 +71,9 @@ func (s *source) Read(topic string, sink record.Sink) record.Reading {
 	}
 	return r
 }
+
+// Unreachable implements record.Source. Both sources of a cluster say the same.
+func (s *source) Unreachable() time.Time { return s.c.silence.unreachable() }
 
 // Exists implements record.Source.
 func (s *source) Exists(ctx context.Context, topic string) error {

@@ -66,7 +66,7 @@ func (t *topicInfo) problem() error {
 	case t.unknown():
 		return fmt.Errorf("looking up topic %q: %w", t.name, record.ErrUnknownTopic)
 	case t.refused():
-		return fmt.Errorf("looking up topic %q: the gateway has no right to it: %w", t.name, record.ErrRefused)
+		return named(fmt.Errorf("looking up topic %q: the gateway has no right to it: %w", t.name, record.ErrRefused), t.err)
 	}
 	return nil
 }

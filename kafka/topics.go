@@ -64,6 +64,10 @@ func (k *creator) create(ctx context.Context, topic string) error {
 
 // attempt asks the controller until it answers for good.
 func (k *creator) attempt(ctx context.Context, topic string) error {
+	// Somebody may have made it since the caller looked.
+	if t, err := k.c.meta.lookup(ctx, topic, k.c.timings.positive); err == nil && t.problem() == nil && t.complete() {
+		return nil
+	}
 	for failures := 1; ; failures++ {
 		err := k.ask(topic)
 		switch {
@@ -134,10 +138,10 @@ func (k *creator) ask(topic string) error {
 			detail = &sarama.TopicDetail{NumPartitions: 1, ReplicationFactor: 1}
 			continue
 		case e.Err == sarama.ErrTopicAuthorizationFailed, e.Err == sarama.ErrClusterAuthorizationFailed:
-			return fmt.Errorf("creating topic %q: the gateway has no right to (CREATE): %w", topic, record.ErrRefused)
+			return named(fmt.Errorf("creating topic %q: the gateway has no right to (CREATE): %w", topic, record.ErrRefused), e.Err)
 		case e.Err == sarama.ErrPolicyViolation, e.Err == sarama.ErrInvalidTopic, e.Err == sarama.ErrInvalidConfig,
 			e.Err == sarama.ErrInvalidPartitions, e.Err == sarama.ErrInvalidReplicationFactor:
-			return fmt.Errorf("creating topic %q: the cluster's settings or policies forbid it (%d): %w", topic, int16(e.Err), record.ErrRefused)
+			return named(fmt.Errorf("creating topic %q: the cluster's settings or policies forbid it (%d): %w", topic, int16(e.Err), record.ErrRefused), e.Err)
 		}
 		return e.Err
 	}

@@ -26,6 +26,10 @@ type Record struct {
 	// Partition is the partition's number. For a record to publish,
 	// AnyPartition lets the partitioner choose by the key.
 	Partition int32
+	// Epoch is the leader epoch (KIP-101) of the batch that the record stands in;
+	// NoEpoch where it is not known, as in message formats before Kafka 0.11. It
+	// is of no meaning for a record to publish.
+	Epoch int32
 	// Offset is the record's offset in its partition; of no meaning for a
 	// record to publish.
 	Offset int64
@@ -43,6 +47,9 @@ type Record struct {
 
 // AnyPartition as a Record's Partition leaves the choice to the partitioner.
 const AnyPartition int32 = -1
+
+// NoEpoch stands for a leader epoch that is not known.
+const NoEpoch int32 = -1
 
 // Size returns the number of bytes of the record's key, value and headers.
 func (r *Record) Size() int {
@@ -66,8 +73,11 @@ func (r *Record) Clone() *Record {
 func (r *Record) CopyTo(buf []byte) (Record, []byte) {
 	c := *r
 	keep := func(b []byte) []byte {
-		if b == nil {
+		switch {
+		case b == nil:
 			return nil
+		case len(b) == 0:
+			return []byte{} // a part of a buf that is nil would be null
 		}
 		start := len(buf)
 		buf = append(buf, b...)

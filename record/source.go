@@ -21,8 +21,12 @@ type Batch struct {
 	Next int64
 	// Epoch is the leader epoch (KIP-101) under which the last part of the
 	// batch was written, be it records that are not shown: the epoch of what is
-	// at Next-1. It is -1 where it is not known.
+	// at Next-1. It is NoEpoch where it is not known.
 	Epoch int32
+	// Unreadable tells that there are no records because what Kafka has there is
+	// corrupt, or larger than the gateway takes. Only Fetch has such batches; a
+	// Sink is told by Lost.
+	Unreadable bool
 }
 
 // Started tells where the reading of a topic begins.
@@ -66,6 +70,9 @@ const (
 	// LossUnreadable: a record batch cannot be read: it is corrupt, or larger
 	// than the gateway takes.
 	LossUnreadable
+	// LossSkipped: the reader was too slow, and was moved on. It is not Kafka's
+	// doing; no Source tells it.
+	LossSkipped
 )
 
 // String returns the reason in a word, as clients are told it.
@@ -79,6 +86,8 @@ func (r LossReason) String() string {
 		return "recreated"
 	case LossUnreadable:
 		return "unreadable"
+	case LossSkipped:
+		return "skipped"
 	}
 	return "unknown"
 }
@@ -113,8 +122,8 @@ type Topic struct {
 	// ID is the topic's id, the zero one where the brokers tell none (before
 	// Kafka 2.8).
 	ID TopicID
-	// Epochs are the leader epochs of all partitions, by partition; -1 where
-	// the brokers tell none (before Kafka 2.1).
+	// Epochs are the leader epochs of all partitions, by partition; NoEpoch
+	// where the brokers tell none (before Kafka 2.1).
 	Epochs map[int32]int32
 }
 
@@ -158,6 +167,11 @@ type Outcome struct {
 	// duplicate that the idempotent producer sent again).
 	Partition int32
 	Offset    int64
+	// Timestamp is the record's time in Kafka, to the millisecond: the broker's
+	// where the topic has message.timestamp.type=LogAppendTime, otherwise the
+	// one that the record was sent with. It is the zero time when Err is not
+	// nil, and where it is not known, as where Offset is -1.
+	Timestamp time.Time
 	// Err is nil for a record that Kafka acknowledged; else it wraps one of
 	// the errors below where one of them applies.
 	Err error
@@ -224,6 +238,13 @@ type Source interface {
 	// returns ErrOffsetGone for an offset that the partition does not have,
 	// and otherwise fails as Exists does.
 	Fetch(ctx context.Context, topic string, partition int32, offset int64) (Batch, error)
+	// Unreachable returns the time since which none of the brokers has answered
+	// anything that it was asked, and the zero time while they answer: from the
+	// first answer on of any of them. An outage shows after some seconds, and only
+	// if Unreachable is called again and again, about twice a second. While
+	// nothing is asked of the brokers, it is not noticed that they are gone. It
+	// does not wait for them.
+	Unreachable() time.Time
 }
 
 // Producer writes records.

@@ -1,0 +1,136 @@
+package gateway
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/kafkaws/kafkaws/record"
+)
+
+// Filter is a condition that records have to match for a session to get them. It
+// sees them as they come out of the chain of transforms.
+type Filter interface {
+	// ID tells filters apart: those of the same ID match the same.
+	ID() string
+	// Match reports whether a record is wanted. seen is nil, or what Match of
+	// another filter has returned for the same record, so that they need not
+	// both find out what is in it. Match is called by many goroutines at once,
+	// must not take long, and depends on nothing but the record.
+	Match(r *record.Record, seen any) (wanted bool, view any)
+}
+
+// maxFilters is how many different filters the sessions of one topic and chain
+// may have. Each is evaluated for each record.
+const maxFilters = 100
+
+// ErrTooManyFilters means that the sessions of a topic have as many different
+// filters as they may.
+var ErrTooManyFilters = errors.New("the topic has too many different filters")
+
+// sieve is a filter in use by the sessions of a chain. The topic's lock guards it.
+type sieve struct {
+	Filter
+	users int
+}
+
+// bitmap is a set of numbers.
+type bitmap []uint64
+
+func (b bitmap) has(i int) bool { return i>>6 < len(b) && b[i>>6]>>(i&63)&1 == 1 }
+
+func (b *bitmap) add(i int) {
+	for i>>6 >= len(*b) {
+		*b = append(*b, 0)
+	}
+	(*b)[i>>6] |= 1 << (i & 63)
+}
+
+// sift puts a filter to use, or one that is already and matches the same. The
+// topic's lock is held.
+func (c *chained) sift(f Filter) (*sieve, error) {
+	for _, s := range c.sieves {
+		if s.ID() == f.ID() {
+			s.users++
+			return s, nil
+		}
+	}
+	if len(c.sieves) == maxFilters {
+		return nil, ErrTooManyFilters
+	}
+	s := &sieve{Filter: f, users: 1}
+	c.sieves = append(slices.Clip(c.sieves), s)
+	// Records that are being transformed at this moment have not passed it.
+	c.changes++
+	return s, nil
+}
+
+// discard takes a use of a filter back. The topic's lock is held.
+func (c *chained) discard(s *sieve) {
+	if s.users--; s.users == 0 {
+		c.sieves = slices.DeleteFunc(slices.Clone(c.sieves), func(other *sieve) bool { return other == s })
+	}
+}
+
+// judged is which of a chain's records a filter lets pass, by their number.
+type judged struct {
+	by     *sieve
+	wanted bitmap
+}
+
+// judge has all filters look at the records that came out of the chain. It needs
+// no lock.
+func (c *chained) judge(sieves []*sieve) {
+	c.verdicts = c.verdicts[:0]
+	for _, s := range sieves {
+		c.verdicts = append(c.verdicts, judged{by: s, wanted: make(bitmap, (len(c.records)+63)/64)})
+	}
+	if len(sieves) == 0 {
+		return
+	}
+	for i := range c.records {
+		var view any
+		for j := range c.verdicts {
+			var wanted bool
+			if wanted, view = c.verdicts[j].by.Match(&c.records[i], view); wanted {
+				c.verdicts[j].wanted.add(i)
+			}
+		}
+	}
+}
+
+// sifted is which of a segment's entries a filter lets pass.
+type sifted struct {
+	by     *sieve
+	wanted bitmap
+}
+
+// sift notes what the filters said of a record, whose entry is the last. The lock
+// of the indexes is held.
+func (x *index) sift(verdicts []judged, record int) {
+	for i := range x.sifted {
+		for j := range verdicts {
+			if verdicts[j].by == x.sifted[i].by {
+				if verdicts[j].wanted.has(record) {
+					x.sifted[i].wanted.add(len(x.entries) - 1)
+				}
+				break
+			}
+		}
+	}
+}
+
+// bits returns which entries a filter lets pass. The lock of the indexes is held.
+func (x *index) bits(by *sieve) bitmap {
+	for i := range x.sifted {
+		if x.sifted[i].by == by {
+			return x.sifted[i].wanted
+		}
+	}
+	return nil
+}
+
+// passedBy reports whether a filter was asked about the index's records: it is not
+// where it is newer than the segment.
+func (x *index) passedBy(by *sieve) bool {
+	return by == nil || slices.ContainsFunc(x.sifted, func(s sifted) bool { return s.by == by })
+}

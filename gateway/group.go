@@ -1,0 +1,406 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/kafkaws/kafkaws/record"
+)
+
+// Errors of sessions that are members of a consumer group.
+var (
+	// ErrNoGroup means that the session is no member of a group whose client
+	// acknowledges records itself.
+	ErrNoGroup = errors.New("the session is no member of a group that waits for acknowledgements")
+	// ErrNotDelivered means that the client was not given the record, or has
+	// acknowledged it.
+	ErrNotDelivered = errors.New("the record was not delivered")
+)
+
+// leavePatience is how long a session takes to leave its group.
+const leavePatience = 5 * time.Second
+
+// Group has a session be a member of a consumer group, which reads its topics
+// instead of the hub.
+type Group struct {
+	// Groups makes the member.
+	Groups record.Groups
+	// Membership is what it joins. Its topics are by their names in Kafka.
+	Membership record.Membership
+	// ByClient has records count as done when the client says so (Session.Ack).
+	// Otherwise they do when they were written to its socket.
+	ByClient bool
+	// MaxUnacked is how many records may be delivered and not acknowledged, where
+	// the client does that; at least 1.
+	MaxUnacked int
+}
+
+// Assigned tells a member of a group which partitions it has.
+type Assigned struct {
+	// Partitions are all that it has, by topic.
+	Partitions map[string][]int32
+	// Positions are where those that it did not have before begin.
+	Positions record.Positions
+}
+
+// Revoked tells a member of a group which partitions it has lost.
+type Revoked struct {
+	// Partitions are those, by topic.
+	Partitions map[string][]int32
+}
+
+// member is a session's part in a consumer group. One goroutine reads and has the
+// flusher write, a piece at a time: the next is read when this one is in the
+// socket.
+type member struct {
+	Group
+	record.Member
+	session *Session
+	ctx     context.Context
+	cancel  context.CancelFunc
+	encoder encoder
+	// piece is what the flusher is to write next, under the session's lock, and
+	// written is sent to when it has.
+	piece   []byte
+	written chan struct{}
+
+	mu sync.Mutex
+	// held are the partitions that the member has; unacked counts the records
+	// that the client has not acknowledged.
+	held    map[topicPartition]*held
+	unacked int
+	// room is sent to when there may be room for more of them.
+	room chan struct{}
+	// rewinds are those that the client has asked for, and interrupt has the
+	// reading look at them.
+	rewinds   []rewind
+	interrupt context.CancelFunc
+	// acks are those that wait to be committed, by one goroutine at a time.
+	acks       []ack
+	committing bool
+	acked      chan struct{} // sent to when there is room for more of them
+	// leaving tells that the membership ends, departure has it end once, and work
+	// is what is waited for then.
+	leaving   bool
+	departure sync.Once
+	work      sync.WaitGroup
+}
+
+// held is a partition that a member has.
+type held struct {
+	next    int64   // behind what was delivered or passed over
+	given   int64   // behind what is on its way to the client, or was
+	unacked []int64 // the offsets that were delivered and not acknowledged
+}
+
+// join makes the session a member of a group.
+func (s *Session) join(g Group, filter Filter) {
+	m := &member{
+		Group: g, Member: g.Groups.Join(g.Membership), session: s,
+		written: make(chan struct{}, 1), room: make(chan struct{}, 1), acked: make(chan struct{}, 1),
+		held: make(map[topicPartition]*held), interrupt: func() {},
+	}
+	m.encoder = encoder{session: s, filter: filter}
+	m.ctx, m.cancel = context.WithCancel(s.pool.ctx)
+	s.member = m
+}
+
+// serve has the member read, and leave as soon as the session ends or closes: the
+// others need not wait until the client has taken leave.
+func (m *member) serve() {
+	m.work.Go(m.read)
+	context.AfterFunc(m.ctx, m.leave)
+}
+
+// leave ends the membership and waits for its end. What was delivered, or
+// acknowledged, before is noted as done first, so that it does not come again.
+func (m *member) leave() {
+	m.cancel()
+	m.departure.Do(func() {
+		m.mu.Lock()
+		m.leaving = true
+		m.mu.Unlock()
+		m.work.Wait()
+		ctx, cancel := context.WithTimeout(context.Background(), leavePatience)
+		defer cancel()
+		m.Leave(ctx)
+	})
+}
+
+// read reads until the session ends or closes.
+func (m *member) read() {
+	for m.awaitRoom() {
+		e, err := m.next()
+		switch {
+		case errors.Is(err, context.Canceled) && m.ctx.Err() == nil:
+			continue // there are rewinds
+		case err != nil:
+			return
+		}
+		if !m.take(e) {
+			return
+		}
+	}
+}
+
+// next waits for the next event, unless there are rewinds.
+func (m *member) next() (record.GroupEvent, error) {
+	ctx, cancel := context.WithCancel(m.ctx)
+	defer cancel()
+	m.mu.Lock()
+	m.interrupt = cancel
+	if len(m.rewinds) > 0 {
+		cancel()
+	}
+	m.mu.Unlock()
+	return m.Next(ctx)
+}
+
+// take acts on an event, and reports whether the reading goes on.
+func (m *member) take(e record.GroupEvent) bool {
+	s := m.session
+	switch e := e.(type) {
+	case record.GroupAssigned:
+		return m.assigned(e)
+	case record.GroupRevoked:
+		m.drop(e.Partitions)
+		return m.tell(Revoked{e.Partitions})
+	case record.GroupRecords:
+		return m.deliver(e)
+	case record.GroupLoss:
+		return m.lost(e)
+	case record.GroupMissing:
+		return m.tell(Waiting{e.Topic})
+	case record.GroupFailed:
+		if errors.Is(e.Err, record.ErrRefused) {
+			s.Close(CloseRefused, "kafka does not let the gateway be a member of the group")
+		} else {
+			s.Close(CloseTryLater, "the consumer group cannot be read")
+		}
+	}
+	return false
+}
+
+// assigned notes partitions that are new.
+func (m *member) assigned(e record.GroupAssigned) bool {
+	at := make(record.Positions)
+	m.mu.Lock()
+	for topic, partitions := range e.Next {
+		at[topic] = record.TopicPosition{Offsets: partitions}
+		for p, next := range partitions {
+			m.held[topicPartition{topic, p}] = &held{next: next}
+		}
+	}
+	m.mu.Unlock()
+	return m.tell(Assigned{Partitions: e.Partitions, Positions: at})
+}
+
+// drop forgets partitions that are the member's no more.
+func (m *member) drop(partitions map[string][]int32) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for topic, list := range partitions {
+		for _, p := range list {
+			m.forget(topicPartition{topic, p})
+		}
+	}
+}
+
+// forget forgets a partition. The lock is held.
+func (m *member) forget(at topicPartition) {
+	if h := m.held[at]; h != nil {
+		m.unacked -= len(h.unacked)
+		delete(m.held, at)
+		m.signal()
+	}
+}
+
+// signal tells that there may be room.
+func (m *member) signal() {
+	select {
+	case m.room <- struct{}{}:
+	default:
+	}
+}
+
+// lost tells of records that the group can no longer be given.
+func (m *member) lost(e record.GroupLoss) bool {
+	s := m.session
+	on := s.onGap()
+	if s.talking == nil && s.pool.cfg.OnGap == GapDefault || on != GapClose {
+		// Who is told, be it by the end of the session, need not be told again.
+		at := topicPartition{e.Topic, e.Loss.Partition}
+		if r := e.Loss.Reason; r == record.LossTruncated || r == record.LossRecreated {
+			m.renounce(at)
+		}
+		m.passed(at, e.Loss.Next)
+	}
+	if on == GapClose {
+		s.Close(CloseRecordsLost, reasonGone)
+		return false
+	}
+	return m.tell(Gap{e.Topic, e.Loss})
+}
+
+// renounce forgets what the client has not acknowledged of a log that is no more.
+func (m *member) renounce(at topicPartition) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if h := m.held[at]; h != nil {
+		m.unacked -= len(h.unacked)
+		h.unacked = nil
+		m.signal()
+	}
+}
+
+// tell tells the client of an event, in its order among the records.
+func (m *member) tell(e Event) bool {
+	if m.session.talking == nil {
+		return true
+	}
+	return m.send(m.session.message(e))
+}
+
+// send has the flusher write frames, and waits until they are in the socket. It
+// reports false when they will not be.
+func (m *member) send(frames []byte) bool {
+	if len(frames) == 0 {
+		return true
+	}
+	s := m.session
+	s.mu.Lock()
+	if s.closing || s.broken {
+		s.mu.Unlock()
+		return false
+	}
+	m.piece = frames
+	s.mu.Unlock()
+	s.wake()
+	select {
+	case <-m.written:
+		return true
+	case <-m.ctx.Done():
+	}
+	select {
+	case <-m.written: // before it was
+		return true
+	default:
+		return false
+	}
+}
+
+// takePiece takes what the session's member has for the flusher.
+func (s *Session) takePiece() []byte {
+	if s.member == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.member.piece
+	s.member.piece = nil
+	return p
+}
+
+// deliver sends records, and counts them as done where the client does not do that
+// itself.
+func (m *member) deliver(e record.GroupRecords) bool {
+	at := topicPartition{e.Topic, e.Batch.Partition}
+	records := e.Batch.Records
+	m.mu.Lock()
+	begun := m.held[at]
+	m.mu.Unlock()
+	for {
+		if len(records) > 0 && !m.awaitRoom() {
+			return false
+		}
+		most := len(records)
+		if m.ByClient {
+			m.mu.Lock()
+			most = min(most, m.MaxUnacked-m.unacked)
+			rewound := m.held[at] != begun
+			m.mu.Unlock()
+			if rewound {
+				return true // the rest comes again
+			}
+		}
+		frames, sent, n := m.encoder.encode(records[:most])
+		next := e.Batch.Next
+		if n < len(records) {
+			next = records[n].Offset
+		}
+		m.expect(at, sent)
+		if !m.send(frames) {
+			return false
+		}
+		m.passed(at, next)
+		if records = records[n:]; len(records) == 0 {
+			return true
+		}
+	}
+}
+
+// expect notes offsets that the client is to acknowledge, before it can.
+func (m *member) expect(at topicPartition, offsets []int64) {
+	if !m.ByClient {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if h := m.held[at]; h != nil && len(offsets) > 0 {
+		h.unacked = append(h.unacked, offsets...)
+		h.given = offsets[len(offsets)-1] + 1
+		m.unacked += len(offsets)
+	}
+}
+
+// passed notes that everything of a partition before next was delivered, is not
+// shown, or is lost. It is done where nothing is left to be acknowledged.
+func (m *member) passed(at topicPartition, next int64) {
+	m.mu.Lock()
+	h := m.held[at]
+	done := h != nil && len(h.unacked) == 0
+	if h != nil {
+		h.next = next
+	}
+	m.mu.Unlock()
+	if done {
+		m.Done(at.topic, at.partition, next)
+	}
+}
+
+// awaitRoom waits until the client may be given more records, and carries out
+// rewinds. It reports false when the session ends before.
+func (m *member) awaitRoom() bool {
+	for m.ByClient {
+		m.mu.Lock()
+		rewinds := m.rewinds
+		m.rewinds = nil
+		full := m.unacked >= m.MaxUnacked
+		m.mu.Unlock()
+		for _, r := range rewinds {
+			r.done(m.rewind(r))
+		}
+		if len(rewinds) > 0 {
+			continue
+		}
+		if !full {
+			break
+		}
+		select {
+		case <-m.room:
+		case <-m.ctx.Done():
+			return false
+		}
+	}
+	return m.ctx.Err() == nil
+}
+
+// ack removes the offsets before next, and returns how many they are.
+func (h *held) ack(next int64) int {
+	i, _ := slices.BinarySearch(h.unacked, next)
+	h.unacked = slices.Delete(h.unacked, 0, i)
+	return i
+}
