@@ -10,6 +10,17 @@ import (
 	"github.com/kafkaws/kafkaws/internal/kafkatest"
 )
 
+// TestMain has the process be a crowd of clients where one was started as that.
+func TestMain(m *testing.M) {
+	if isCrowd() {
+		if err := beCrowd(os.Stdin, os.Stdout); err != nil {
+			panic(err)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
 // TestEveryScenario is a small run of all that make bench does. It looks at what
 // was delivered and at what was reported, never at a time.
 func TestEveryScenario(t *testing.T) {
@@ -19,12 +30,12 @@ func TestEveryScenario(t *testing.T) {
 	o := &options{
 		targets: targetNames(), scenarios: scenarioNames(), transports: transportNames(), rounds: 1, sizes: []int{10}, partitions: 2, size: 200,
 		records: 500, rate: 1000, duration: 300 * time.Millisecond, warmUp: 5, settle: 0,
-		publishers: 4, published: 2000, acks: 20, consumed: 900, samples: 5, out: filepath.Join(t.TempDir(), "results.json"),
+		publishers: 4, published: 2000, acks: 20, consumed: 900, samples: 5, behind: 400, out: filepath.Join(t.TempDir(), "results.json"),
 	}
 	if err := o.check(); err != nil {
 		t.Fatal(err)
 	}
-	if err := allowFiles(o.mostSessions()); err != nil {
+	if err := allowFiles(o.mostConnections()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := cpu(os.Getpid()); err != nil {

@@ -25,6 +25,7 @@ type client struct {
 	topics []int // that it subscribed to, by their places among the writer's
 
 	received atomic.Int64
+	began    int64   // how much of received it had not to receive
 	next     []int64 // by stream, the number that comes next
 	lost     int64
 	repeated int64 // came again, or too late
@@ -61,6 +62,16 @@ func (c *client) read() {
 			return
 		}
 	}
+}
+
+// begin has a client that does not read yet begin at these numbers. What is before
+// counts as received.
+func (c *client) begin(next []int64) {
+	copy(c.next, next)
+	for _, n := range next {
+		c.began += n
+	}
+	c.received.Store(c.began)
 }
 
 // close disconnects, and waits for the reader.

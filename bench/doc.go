@@ -43,6 +43,12 @@
 //     the handshake is answered, a record is written: the time until it arrives,
 //     with a topic that others follow and with topics that the gateway has never
 //     read (which only the product can be asked for).
+//   - resume: clients that were away come back, all at once, with positions far
+//     behind the end of the topic, no two of them quite the same, while others
+//     follow it. It counts, by the product's own metrics, how often each of the
+//     records that were missed is fetched from Kafka and encoded, and fails where
+//     that is more than it should be, however long it took. What it reads is
+//     sized to stay within what the product holds of such records.
 //   - requests: what a growing number of sessions asks of Kafka. The gateway
 //     reaches Kafka through a proxy that counts its connections and requests, and
 //     in Kafka's answers puts its own address. Nothing else is measured here.
@@ -63,7 +69,9 @@
 // Allocations are counted by Go's runtime, RSS is that of the whole process. The
 // load generator, which also writes to Kafka, is this process; its own CPU is in
 // the tables, as is the broker's. (Where it is the larger share, rates say what
-// the generator can do.)
+// the generator can do.) The clients of resume that come back are a process of
+// their own, so that those whose latency is measured do not wait for them here;
+// it counts into the generator's CPU.
 //
 // A table shows medians over the rounds, their ranges, and the ratio of each
 // median to the floor's; what the product is to reach stands beside it, met or

@@ -68,6 +68,29 @@ func (f *fleet) grow(n int, where func(number int) (endpoint, []int)) error {
 	return nil
 }
 
+// join connects n clients, all at once, that begin at the numbers which at tells
+// for each.
+func (f *fleet) join(n int, at func(number int) (endpoint, []int64)) error {
+	var mu sync.Mutex
+	err := together(n, func(i int) error {
+		e, next := at(i)
+		c, _, err := f.dial(e, []int{0})
+		if err != nil {
+			return err
+		}
+		c.begin(next)
+		mu.Lock()
+		defer mu.Unlock()
+		f.clients = append(f.clients, c)
+		go c.read()
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("connecting: %w", err)
+	}
+	return nil
+}
+
 // received counts deliveries.
 func (f *fleet) received() (n int64) {
 	for _, c := range f.clients {
@@ -93,6 +116,16 @@ func (f *fleet) wanted(written []int64) (n int64) {
 // await waits until all clients have got so many values together.
 func (f *fleet) await(ctx context.Context, want int64) error {
 	return awaitCount(ctx, want, "deliveries came", func() (int64, error) { return f.received(), nil })
+}
+
+// awaitEach waits until each client has got so many values.
+func (f *fleet) awaitEach(ctx context.Context, want int64) error {
+	return awaitCount(ctx, want*int64(len(f.clients)), "deliveries came", func() (n int64, err error) {
+		for _, c := range f.clients {
+			n += min(c.received.Load(), want)
+		}
+		return n, nil
+	})
 }
 
 // awaitCount waits for a number that grows.

@@ -25,6 +25,9 @@ type load struct {
 	size       int // of a value, in bytes
 	records    int // of a flood
 	rate       int // of what is steady, records a second
+	// batch, if it is not 0, is how many bytes a batch of records has in Kafka at
+	// most, and it is not compressed. Otherwise they are as the client makes them.
+	batch int32
 }
 
 // base is the load that the options describe, with as many sessions.

@@ -7,10 +7,18 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 )
 
 func main() {
+	if isCrowd() {
+		if err := beCrowd(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	o, err := parseOptions(os.Args[1:], os.Stderr)
 	if errors.Is(err, flag.ErrHelp) {
 		return
@@ -28,7 +36,7 @@ func main() {
 func bench(o *options) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := allowFiles(max(o.mostSessions(), o.publishers)); err != nil {
+	if err := allowFiles(o.mostConnections()); err != nil {
 		return err
 	}
 	dir, err := os.MkdirTemp("", "bench-")
@@ -70,6 +78,9 @@ func buildAll(ctx context.Context, o *options, dir string) (map[string]string, e
 func measureAll(ctx context.Context, k kafka, o *options, binaries map[string]string) (runs []result, err error) {
 	for _, name := range o.scenarios {
 		s := scenarioNamed(name)
+		if others := s.others(o); len(others) > 0 {
+			fmt.Fprintf(os.Stderr, "%s is not for %s\n", name, strings.Join(others, " and "))
+		}
 		for _, l := range s.cases(o) {
 			for round := range o.rounds {
 				for _, target := range s.columns(o, l) {

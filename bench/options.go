@@ -16,6 +16,9 @@ const (
 	bufferMiB = 64
 	// envelope is more than what frames add to a value.
 	envelope = 100
+	// sharedMiB is what the product holds for clients that are behind: a quarter
+	// of its buffer_total, 256 MiB by default.
+	sharedMiB = 64
 	// maxAcks keeps the pings of a session within what the product takes at once.
 	maxAcks = 900
 )
@@ -38,6 +41,7 @@ type options struct {
 	acks       int // that each publisher times
 	consumed   int // records that the one session of consume reads
 	samples    int // new subscriptions
+	behind     int // records that clients which resume have missed
 	out        string
 	profiles   string
 }
@@ -52,13 +56,13 @@ func parseOptions(args []string, usage io.Writer) (*options, error) {
 	targets := list("targets", targetNames(), "what is measured")
 	scenarios := list("scenarios", scenarioNames(), "how it is measured; see go doc")
 	transports := list("transport", transportNames(), "how flood, steady and idle are sent; idle not with deflate, and floor has no deflate")
-	sizes := list("subscribers", []string{"1000"}, "numbers of sessions; flood, steady and idle run with each, requests and growth up to the largest")
+	sizes := list("subscribers", []string{"1000"}, "numbers of sessions; flood, steady, idle and resume run with each, requests and growth up to the largest")
 	flags.IntVar(&o.rounds, "rounds", 3, "how often everything is run")
 	flags.IntVar(&o.partitions, "partitions", 4, "partitions of a topic")
 	flags.IntVar(&o.size, "size", 200, "bytes of a record's value")
 	flags.IntVar(&o.records, "records", 20_000, "records of a flood")
 	flags.IntVar(&o.rate, "rate", 100, "records a second of steady")
-	flags.DurationVar(&o.duration, "duration", 10*time.Second, "length of steady, and of each part of requests")
+	flags.DurationVar(&o.duration, "duration", 10*time.Second, "length of steady, of each part of requests, and of what goes before resume")
 	flags.IntVar(&o.warmUp, "warm-up", 100, "records before those that are measured")
 	flags.DurationVar(&o.settle, "settle", 5*time.Second, "wait before the memory of idle sessions is read")
 	flags.IntVar(&o.publishers, "publishers", 20, "sessions of publish")
@@ -66,6 +70,7 @@ func parseOptions(args []string, usage io.Writer) (*options, error) {
 	flags.IntVar(&o.acks, "acks", 300, "acknowledgements that each session of publish times")
 	flags.IntVar(&o.consumed, "consumed", 400_000, "records of consume, in floods of -records")
 	flags.IntVar(&o.samples, "samples", 200, "new subscriptions of first, of each kind")
+	flags.IntVar(&o.behind, "behind", 50_000, "records that the sessions of resume have missed")
 	flags.StringVar(&o.profiles, "profiles", "", "`directory` for CPU profiles of the targets while they deliver")
 	flags.StringVar(&o.out, "out", "results.json", "`file` for all runs and their medians")
 	if err := flags.Parse(args); err != nil {
@@ -98,9 +103,9 @@ func (o *options) check() error {
 		}
 	}
 	if slices.Min(append([]int{
-		o.rounds, o.partitions, o.records, o.rate, o.publishers, o.published / max(1, o.publishers), o.acks - 1, o.consumed, o.samples,
+		o.rounds, o.partitions, o.records, o.rate, o.publishers, o.published / max(1, o.publishers), o.acks - 1, o.consumed, o.samples, o.behind / resumePartitions,
 	}, o.sizes...)) < 1 {
-		return errors.New("all numbers are 1 at least, -acks is 2, and each publisher publishes something")
+		return errors.New("all numbers are 1 at least, -acks is 2, -behind is one for each partition, and each publisher publishes something")
 	}
 	if o.acks > maxAcks {
 		return fmt.Errorf("-acks is %d at most: the product takes no more pings from a session at once", maxAcks)
@@ -112,8 +117,17 @@ func (o *options) check() error {
 		return fmt.Errorf("a flood of %d records of %d bytes does not stay within the product's buffer of %d MiB: "+
 			"sessions that fall off it are closed", o.records, o.size, bufferMiB)
 	}
+	if keptBytes(o.behind, o.size) > sharedMiB<<20 {
+		return fmt.Errorf("%d records of %d bytes do not stay within the %d MiB that the product holds of what clients have missed: "+
+			"they would be fetched again", o.behind, o.size, sharedMiB)
+	}
 	return nil
 }
 
-// mostSessions is the largest number of sessions that a run may have.
+// mostSessions is the largest number of sessions that a run is asked to have.
 func (o *options) mostSessions() int { return slices.Max(o.sizes) }
+
+// mostConnections is how many there are at most at a time.
+func (o *options) mostConnections() int {
+	return max(o.mostSessions()+followersOf(o.mostSessions()), o.publishers)
+}

@@ -19,6 +19,8 @@ func TestOptions(t *testing.T) {
 		{"-targets flor", `no target "flor"`},
 		{"-publishers 100 -published 99", "each publisher publishes something"},
 		{"-acks 1000", "-acks is 900 at most"},
+		{"-behind 7", "-behind is one for each partition"},
+		{"-behind 200000", "would be fetched again"},
 	} {
 		_, err := parseOptions(strings.Fields(test.args), io.Discard)
 		if got := ""; err != nil {
@@ -40,7 +42,7 @@ func TestCases(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]int{
-		"flood": 6, "steady": 6, "idle": 4, "consume": 1, "publish": 1, "first": 1, "requests": 4, "growth": 16,
+		"flood": 6, "steady": 6, "idle": 4, "consume": 1, "publish": 1, "first": 1, "resume": 2, "requests": 4, "growth": 16,
 	} {
 		loads := scenarioNamed(name).cases(o)
 		if len(loads) != want {

@@ -29,19 +29,31 @@ func stat(pid int) ([]string, error) {
 
 // rss is the memory of a process that is resident, in bytes. What stat says is
 // cheaper to read, but off by some hundred KiB.
-func rss(pid int) (int64, error) {
-	file := filepath.Join("/proc", strconv.Itoa(pid), "smaps_rollup")
+func rss(pid int) (int64, error) { return memoryOf(pid, "smaps_rollup", "Rss:") }
+
+// peakRSS is the most that was resident since forgetPeak, or since the process
+// began.
+func peakRSS(pid int) (int64, error) { return memoryOf(pid, "status", "VmHWM:") }
+
+// forgetPeak has the peak be counted from now on.
+func forgetPeak(pid int) error {
+	return os.WriteFile(filepath.Join("/proc", strconv.Itoa(pid), "clear_refs"), []byte("5"), 0)
+}
+
+// memoryOf is a line of what the kernel tells of a process's memory, in bytes.
+func memoryOf(pid int, name, key string) (int64, error) {
+	file := filepath.Join("/proc", strconv.Itoa(pid), name)
 	b, err := os.ReadFile(file) //nolint:gosec // of a process of ours
 	if err != nil {
 		return 0, err
 	}
 	for line := range strings.Lines(string(b)) {
-		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "Rss:" {
+		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == key {
 			kib, err := strconv.ParseInt(fields[1], 10, 64)
 			return kib << 10, err
 		}
 	}
-	return 0, fmt.Errorf("%s has no Rss", file)
+	return 0, fmt.Errorf("%s has no %s", file, key)
 }
 
 // child finds a process that this one started, by its name. 0 is none.
@@ -99,8 +111,13 @@ func (p *process) profile(ctx context.Context, name string, each func(line strin
 	if err != nil {
 		return err
 	}
-	defer profile.Close()
-	r := bufio.NewReader(profile)
+	return eachLine(profile, each)
+}
+
+// eachLine goes through the lines of an answer and closes it.
+func eachLine(answer io.ReadCloser, each func(line string)) error {
+	defer answer.Close()
+	r := bufio.NewReader(answer)
 	for {
 		line, err := r.ReadString('\n')
 		each(strings.TrimSuffix(line, "\n"))
@@ -115,7 +132,30 @@ func (p *process) profile(ctx context.Context, name string, each func(line strin
 
 // pprof asks the process for a profile.
 func (p *process) pprof(ctx context.Context, name string) (io.ReadCloser, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.debug+"/debug/pprof/"+name, nil)
+	return p.ask(ctx, "/debug/pprof/"+name)
+}
+
+// metrics asks the product for its metrics that have no labels, without what all
+// their names begin with.
+func (p *process) metrics(ctx context.Context) (map[string]float64, error) {
+	answer, err := p.ask(ctx, "/metrics")
+	if err != nil {
+		return nil, err
+	}
+	metrics := map[string]float64{}
+	err = eachLine(answer, func(line string) {
+		name, value, _ := strings.Cut(line, " ")
+		if name, ok := strings.CutPrefix(name, "caddy_kafka_websocket_"); ok {
+			if v, err := strconv.ParseFloat(value, 64); err == nil {
+				metrics[name] = v
+			}
+		}
+	})
+	return metrics, err
+}
+
+func (p *process) ask(ctx context.Context, path string) (io.ReadCloser, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.debug+path, nil)
 	if err != nil {
 		return nil, err
 	}

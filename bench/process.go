@@ -18,7 +18,7 @@ type process struct {
 	cmd     *exec.Cmd
 	exited  chan struct{}
 	logFile string
-	debug   string // where its profiles are
+	debug   string // where its profiles are, and its metrics if it has some
 	// subscribe is the way to it for a subscriber, and reach makes that of any
 	// endpoint of the target.
 	subscribe func(topics []string) endpoint

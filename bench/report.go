@@ -37,7 +37,7 @@ func newReport(o *options, k kafka, runs []result) *report {
 			"targets": o.targets, "scenarios": o.scenarios, "transports": o.transports,
 			"rounds": o.rounds, "subscribers": o.sizes, "partitions": o.partitions, "size": o.size, "records": o.records,
 			"rate": o.rate, "duration": o.duration.String(), "warm_up": o.warmUp, "settle": o.settle.String(), "buffer_mib": bufferMiB,
-			"publishers": o.publishers, "published": o.published, "acks": o.acks, "consumed": o.consumed, "samples": o.samples,
+			"publishers": o.publishers, "published": o.published, "acks": o.acks, "consumed": o.consumed, "samples": o.samples, "behind": o.behind,
 		},
 		Runs: runs,
 	}

@@ -19,6 +19,7 @@ type run struct {
 	proxy   *proxy // nil but in scenarios that count requests
 	process *process
 	fleet   *fleet
+	crowd   *crowd // nil but in resume
 	writer  *writer
 	figures figures
 	verdict verdict // on others than the fleet
@@ -164,6 +165,11 @@ func (r *run) read(u *usage) (err error) {
 	for pid, d := range map[int]*time.Duration{r.process.pid(): &u.gateway, os.Getpid(): &u.generator, r.kafka.pid: &u.kafka} {
 		var errCPU error
 		*d, errCPU = cpu(pid)
+		err = errors.Join(err, errCPU)
+	}
+	if r.crowd != nil {
+		more, errCPU := cpu(r.crowd.pid())
+		u.generator += more
 		err = errors.Join(err, errCPU)
 	}
 	return err

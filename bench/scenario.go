@@ -161,6 +161,35 @@ var scenarios = []scenario{
 		},
 	},
 	{
+		name: "resume",
+		about: func(o *options) string {
+			return fmt.Sprintf("clients that resume at once from %d records of %d bytes back, while %d others follow %d records a second",
+				o.behind, o.size, followersOf(o.mostSessions()), o.rate)
+		},
+		note:  "Only the product resumes: the references keep no positions. A run fails if more was fetched or encoded than wanted here.",
+		of:    product,
+		cases: resumeLoads,
+		run:   resume,
+		metrics: []metric{
+			{key: "resumed_s", title: "until all had caught up (s)", decimals: 2},
+			{key: "deliveries_per_s", title: "deliveries/s"},
+			{key: "cpu_us_per_delivery", title: "CPU-µs/delivery", decimals: 3},
+			{key: "fetched_per_record", title: "fetched/record", decimals: 3, goals: []goal{{most: mostFetched}}},
+			{key: "encoded_per_record", title: "encoded/record", decimals: 3, goals: []goal{{most: mostEncoded}}},
+			{key: "fetches", title: "fetches"},
+			{key: "before_p50_ms", title: "followers' latency before p50 (ms)", decimals: 2},
+			{key: "before_p99_ms", title: "followers' latency before p99 (ms)", decimals: 2},
+			{key: "p50_ms", title: "followers' latency meanwhile p50 (ms)", decimals: 2},
+			{key: "p99_ms", title: "followers' latency meanwhile p99 (ms)", decimals: 2},
+			{key: "before_rss_mib", title: "RSS before (MiB)", decimals: 1},
+			{key: "peak_rss_mib", title: "RSS meanwhile, peak (MiB)", decimals: 1},
+			{key: "held_mib", title: "held of what was fetched (MiB)", decimals: 1},
+			{key: "session_kib", title: "peak - before - held, per session (KiB)", decimals: 1, goals: []goal{{most: resumingKiB}}},
+			kafkaCPU,
+			{key: "generator_cpu_us", title: "generator's CPU-µs/delivery", decimals: 3},
+		},
+	},
+	{
 		name: "requests",
 		about: func(o *options) string {
 			return fmt.Sprintf("what sessions on one topic cost Kafka, with nothing written for %v, and then with %d records a second for as long", o.duration, requestRate)
@@ -231,4 +260,9 @@ func (s scenario) columns(o *options, l load) (names []string) {
 		}
 	}
 	return names
+}
+
+// others are the targets that were asked for and take no part at all.
+func (s scenario) others(o *options) []string {
+	return slices.DeleteFunc(slices.Clone(o.targets), func(name string) bool { return s.of(targetNamed(name)) })
 }

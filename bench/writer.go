@@ -25,15 +25,19 @@ type writer struct {
 // newWriter makes the load's topics, whose names begin alike, and what writes to
 // them.
 func newWriter(ctx context.Context, brokers, name string, l load) (*writer, error) {
-	cl, err := kgo.NewClient(
+	opts := []kgo.Opt{
 		kgo.SeedBrokers(brokers),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.MaxBufferedRecords(max(l.records, 10_000)),
 		kgo.ProducerLinger(0),
 		// New topics take a while to be known, more of them longer.
-		kgo.MetadataMinAge(100*time.Millisecond),
+		kgo.MetadataMinAge(100 * time.Millisecond),
 		kgo.UnknownTopicRetries(100),
-	)
+	}
+	if l.batch > 0 {
+		opts = append(opts, kgo.ProducerBatchMaxBytes(l.batch), kgo.ProducerBatchCompression(kgo.NoCompression()))
+	}
+	cl, err := kgo.NewClient(opts...)
 	if err != nil {
 		return nil, err
 	}
@@ -108,6 +112,23 @@ func (w *writer) paced(ctx context.Context, n, rate int) error {
 		w.write(ctx)
 	}
 	return w.flush(ctx)
+}
+
+// until writes records at a rate per second until it is stopped, and returns when
+// Kafka has all.
+func (w *writer) until(ctx context.Context, stop <-chan struct{}, rate int) error {
+	tick := time.NewTicker(time.Second / time.Duration(rate))
+	defer tick.Stop()
+	for {
+		select {
+		case <-stop:
+			return w.flush(ctx)
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+			w.write(ctx)
+		}
+	}
 }
 
 // burst writes n records at once and returns when Kafka has all.
