@@ -15,6 +15,15 @@
 // which sessions share decoded and encoded, until the tail holds all that it still
 // wants, and joins it there.
 //
+// A session that talks has more than records to send: what it is told of its
+// subscriptions, which come and go while it lasts, are frames that its flusher makes
+// at their point of the stream. So the positions in them are exactly those of what
+// was sent before. One with a filter, or whose records go out as arrays, gets
+// frames put together for it alone, from those that all share.
+//
+// A session that is a member of a consumer group follows no tail. A goroutine of
+// its own reads for it, no faster than its socket takes.
+//
 // The way of a record in: the session's one lasting goroutine reads a message,
 // the codec decodes it, the session's chain changes or drops it, the policy judges
 // what came out, the producer takes it, and the acknowledgement frees its

@@ -229,20 +229,29 @@ func (m *member) signal() {
 // lost tells of records that the group can no longer be given.
 func (m *member) lost(e record.GroupLoss) bool {
 	s := m.session
-	on := s.onGap()
-	if s.talking == nil && s.pool.cfg.OnGap == GapDefault || on != GapClose {
-		// Who is told, be it by the end of the session, need not be told again.
-		at := topicPartition{e.Topic, e.Loss.Partition}
-		if r := e.Loss.Reason; r == record.LossTruncated || r == record.LossRecreated {
-			m.renounce(at)
+	if s.onGap() == GapClose {
+		if s.pool.cfg.OnGap == GapDefault {
+			// Its end tells the client; the next member goes on behind it.
+			m.skip(e)
 		}
-		m.passed(at, e.Loss.Next)
-	}
-	if on == GapClose {
 		s.Close(CloseRecordsLost, reasonGone)
 		return false
 	}
-	return m.tell(Gap{e.Topic, e.Loss})
+	// What the client was not told of is told to the next member.
+	if !m.tell(Gap{e.Topic, e.Loss}) {
+		return false
+	}
+	m.skip(e)
+	return true
+}
+
+// skip has the group go on behind a loss.
+func (m *member) skip(e record.GroupLoss) {
+	at := topicPartition{e.Topic, e.Loss.Partition}
+	if r := e.Loss.Reason; r == record.LossTruncated || r == record.LossRecreated {
+		m.renounce(at)
+	}
+	m.passed(at, e.Loss.Next)
 }
 
 // renounce forgets what the client has not acknowledged of a log that is no more.
