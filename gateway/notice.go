@@ -52,6 +52,16 @@ func (t *tail) noticeAt(number uint64) (*notice, bool) {
 	return &t.notices[number-first], true
 }
 
+// copyNotice is noticeAt for those who do not hold the lock.
+func (t *tail) copyNotice(number uint64) (n notice, held bool) {
+	t.imu.RLock()
+	defer t.imu.RUnlock()
+	if at, held := t.noticeAt(number); held {
+		return *at, true
+	}
+	return notice{}, false
+}
+
 // due reports whether there is something to tell before the frames. If there is
 // something to tell between them, it leaves out those behind.
 func (f *follower) due(frames *stretch) bool {
@@ -111,13 +121,7 @@ func (s *Session) tellNotice(f *follower) (told bool, err error) {
 	if t.noticed.Load() == f.noticed {
 		return false, nil
 	}
-	t.imu.RLock()
-	n, held := t.noticeAt(f.noticed)
-	var here notice
-	if held {
-		here = *n
-	}
-	t.imu.RUnlock()
+	here, held := t.copyNotice(f.noticed)
 	switch {
 	case !held:
 		// More has happened than is kept.
@@ -177,13 +181,7 @@ func (s *Session) heed(f *follower) (told bool, err error) {
 	if c.applied = max(c.applied, f.noticed); t.noticed.Load() == c.applied {
 		return false, nil
 	}
-	t.imu.RLock()
-	n, held := t.noticeAt(c.applied)
-	var here notice
-	if held {
-		here = *n
-	}
-	t.imu.RUnlock()
+	here, held := t.copyNotice(c.applied)
 	if !held {
 		return true, s.abandon(f, record.ErrOffsetGone)
 	}
