@@ -160,6 +160,42 @@ func TestTopicMadeAgain(t *testing.T) {
 	}
 }
 
+// TestDeletedTopic: who comes back to a topic that was deleted, at a node that reads it
+// still, is let in, is told what it has lost, and gets what is written when the topic
+// is made again.
+func TestDeletedTopic(t *testing.T) {
+	broker := kafkatest.Shared(t)
+	topics := newTopics(t, broker, 2)
+	topic, other := topics[0], topics[1]
+	fill(t, broker, topic, 0, 0, 10)
+	s := startSite(t, broker.Addr(), open)
+	c, gone := s.dialJSON("from=earliest&topics="+topic), s.dialJSON("from=earliest&topics="+topic)
+	c.expectValues(sequence(0, 10)...)
+	gone.expectValues(sequence(0, 10)...)
+	before := gone.at
+	_ = gone.Close()
+	fill(t, broker, topic, 0, 10, 15)
+	c.expectValues(sequence(10, 15)...)
+	broker.DeleteTopic(t, topic)
+	var back *jsonClient
+	await(t, "the node to let the client in", func() bool {
+		ws, _, err := s.tryDial("topics="+topic+","+other+"&"+fromPositions(before), nil, "kafka-json")
+		if err != nil {
+			return false
+		}
+		_ = ws.Close()
+		return true
+	})
+	back = s.dialJSON("topics=" + topic + "," + other + "&" + fromPositions(before))
+	checkGap(t, back.status("gap"), topic, 10, 15, "deleted")
+	fill(t, broker, other, 0, 0, 1)
+	back.expectValues("0")
+	broker.CreateTopic(t, topic, 1, nil)
+	fill(t, broker, topic, 0, 0, 2)
+	checkGap(t, back.status("gap"), topic, 15, 0, "recreated")
+	back.expectValues(sequence(0, 2)...)
+}
+
 // TestProgress: a client that is sent no record moves on all the same.
 func TestProgress(t *testing.T) {
 	const n = 25_000

@@ -42,8 +42,10 @@ type fakeSource struct {
 	// partitions is how many a topic has, 1 where it is 0.
 	partitions int32
 	resume     chan string
-	// unreachable is what Unreachable returns.
+	// unreachable is what Unreachable returns, and gone tells that the brokers
+	// know no topic any more.
 	unreachable time.Time
+	gone        bool
 }
 
 func newFakeSource() *fakeSource {
@@ -113,6 +115,11 @@ func (f *fakeSource) Fetch(_ context.Context, topic string, p int32, offset int6
 }
 
 func (f *fakeSource) Describe(context.Context, string, time.Duration) (record.Topic, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.gone {
+		return record.Topic{}, record.ErrUnknownTopic
+	}
 	return record.Topic{}, nil
 }
 

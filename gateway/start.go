@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -39,6 +40,10 @@ func (s *Session) onGap() OnGap {
 	}
 }
 
+// goneAfter is for how long brokers have to say that there is no topic which is being
+// read before they are believed: one of them may just not know it yet.
+const goneAfter = 2 * time.Second
+
 // topicAge is how old what is known of a topic may be when positions are checked.
 const topicAge = 5 * time.Second
 
@@ -60,6 +65,16 @@ func (f *follower) settle(ctx context.Context, start record.Start) error {
 		return nil // all that will come is still to come
 	}
 	next, err := f.begin(ctx, start)
+	for since := time.Now(); errors.Is(err, record.ErrUnknownTopic); next, err = f.begin(ctx, start) {
+		if time.Since(since) >= goneAfter {
+			return f.beginWithout(start)
+		}
+		select {
+		case <-time.After(fetchPause):
+		case <-ctx.Done():
+			return err
+		}
+	}
 	if err != nil || next == nil {
 		return err
 	}
@@ -71,6 +86,42 @@ func (f *follower) settle(ctx context.Context, start record.Start) error {
 	}
 	t.mu.Unlock()
 	f.lag(offsetsOf(next))
+	return nil
+}
+
+// beginWithout has a follower of a topic that was deleted while it was read wait
+// where the reading stands, for the topic to be made again. What its client has not
+// got of it is lost.
+func (f *follower) beginWithout(start record.Start) error {
+	t := f.tail.topic
+	at, named := start.Positions[t.name]
+	if start.Kind != record.StartPositions || !named {
+		return nil
+	}
+	came := &resumed{at: at}
+	t.mu.Lock()
+	for _, p := range slices.Sorted(maps.Keys(at.Offsets)) {
+		if next, known := t.next[p]; known && at.Offsets[p] < next {
+			came.gaps = append(came.gaps, record.Loss{Partition: p, From: at.Offsets[p], Next: next, Reason: record.LossExpired})
+		}
+	}
+	t.mu.Unlock()
+	return f.came(came)
+}
+
+// came notes what a client has come back with, and what it has lost, which ends its
+// subscription where the site wants that.
+func (f *follower) came(r *resumed) error {
+	s := f.session
+	if len(r.gaps) > 0 && s.onGap() == GapClose {
+		if s.talking != nil {
+			return record.ErrOffsetGone
+		}
+		s.Close(CloseRecordsLost, reasonGone)
+	}
+	if s.talking != nil {
+		f.resumed = r
+	}
 	return nil
 }
 
@@ -171,16 +222,7 @@ func (f *follower) resume(ctx context.Context, at record.TopicPosition) (map[int
 			next[p] = offset
 		}
 	}
-	if len(came.gaps) > 0 && on == GapClose {
-		if f.session.talking != nil {
-			return nil, record.ErrOffsetGone
-		}
-		f.session.Close(CloseRecordsLost, reasonGone)
-	}
-	if f.session.talking != nil {
-		f.resumed = came
-	}
-	return next, nil
+	return next, f.came(came)
 }
 
 // crossGap has a follower that catches up go on behind records of a partition

@@ -328,3 +328,34 @@ func TestFilterComesMeanwhile(t *testing.T) {
 		}
 	}
 }
+
+// TestTopicIsGone: a client that comes back to a topic which was deleted, at a node
+// that reads it still, is told what it has lost and waits with it.
+func TestTopicIsGone(t *testing.T) {
+	r := newRig(t, nil)
+	r.talk = commander{}
+	ws := r.dial("t")
+	hear(t, ws, noRecord(t), "Begun")
+	r.source.feed("t", 0, 0, "a", "b", "c")
+	for range 3 {
+		read(t, ws)
+	}
+	r.source.mu.Lock()
+	r.source.gone = true
+	r.source.mu.Unlock()
+	late := r.dial()
+	hear(t, late, noRecord(t), "Opened")
+	request(t, late, command{Subscribe: []string{"t"}, From: record.Positions{"t": {Offsets: map[int32]int64{0: 1}}}})
+	if at := hear(t, late, noRecord(t), "Begun").Positions["t"].Offsets[0]; at != 3 {
+		t.Errorf("begins at %d, want 3", at)
+	}
+	hear(t, late, noRecord(t), "Gap")
+	r.source.sink("t").Lost(record.Loss{From: 3, Next: 0, Reason: record.LossRecreated})
+	r.source.feed("t", 0, 0, "again")
+	for _, ws := range []*websocket.Conn{ws, late} {
+		hear(t, ws, noRecord(t), "Gap")
+		if got := read(t, ws); got != "again" {
+			t.Errorf("got %q, want again", got)
+		}
+	}
+}
