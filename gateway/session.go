@@ -172,9 +172,9 @@ func (s *Session) Serve(ws *websocket.Conn) {
 	s.flusher.Store(flushIdle)
 	if s.talking != nil {
 		s.tellAside(Opened{})
-		s.reach(s.pool.reach())
 	}
 	s.pool.wheel.add(s)
+	s.reach()
 	if s.member != nil {
 		s.member.serve()
 	}

@@ -165,12 +165,15 @@ func (s *Session) tellAside(e Event) {
 	}
 }
 
-// reach tells the client whether brokers answer, where that has changed.
-func (s *Session) reach(since time.Time) {
+// reach tells the client whether brokers answer, where that is not what it knows.
+func (s *Session) reach() {
 	if s.talking == nil {
 		return
 	}
 	s.mu.Lock()
+	// Asked for under the session's lock: of two that come at the same time, a new
+	// session and a tick, the last one knows the latest.
+	since := s.pool.wheel.silent()
 	changed := s.talking.unreachable == since.IsZero()
 	s.talking.unreachable = !since.IsZero()
 	s.mu.Unlock()

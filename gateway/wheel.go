@@ -24,6 +24,8 @@ type wheel struct {
 	slots   [slots][]*Session
 	count   int
 	running chan struct{} // closed to end the ticking; nil while there is none
+	// unreachable is what reach returned last.
+	unreachable time.Time
 	visit   func(*Session)
 }
 
@@ -37,6 +39,7 @@ func (w *wheel) add(s *Session) {
 	w.count++
 	if w.running == nil {
 		w.running = make(chan struct{})
+		w.unreachable = w.reach()
 		go w.turn(w.running)
 	}
 	visit := w.visit
@@ -88,7 +91,6 @@ func (w *wheel) turn(done <-chan struct{}) {
 	ticker := time.NewTicker(max(w.interval/slots, time.Millisecond))
 	defer ticker.Stop()
 	var due []*Session
-	var unreachable time.Time
 	for {
 		select {
 		case <-done:
@@ -103,9 +105,25 @@ func (w *wheel) turn(done <-chan struct{}) {
 			s.tend(now)
 			due[i] = nil
 		}
-		if since := w.reach(); since.IsZero() != unreachable.IsZero() {
-			unreachable = since
-			w.each(func(s *Session) { s.reach(since) })
+		if w.look() {
+			w.each((*Session).reach)
 		}
 	}
+}
+
+// look asks whether brokers answer, and reports whether that has changed.
+func (w *wheel) look() bool {
+	since := w.reach()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	changed := since.IsZero() != w.unreachable.IsZero()
+	w.unreachable = since
+	return changed
+}
+
+// silent returns since when no broker answers, as of the last tick.
+func (w *wheel) silent() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.unreachable
 }
