@@ -103,7 +103,7 @@ func TestUnknownTopic(t *testing.T) {
 
 func TestAutoCreateTopics(t *testing.T) {
 	b := Start(t, AutoCreateTopics(), MaxMessageBytes(20<<20))
-	cl, err := b.client(kgo.AllowAutoTopicCreation(), kgo.ProducerBatchMaxBytes(16<<20))
+	cl, err := b.client(kgo.AllowAutoTopicCreation(), kgo.UnknownTopicRetries(-1), kgo.ProducerBatchMaxBytes(16<<20))
 	if err != nil {
 		t.Fatal(err)
 	}
