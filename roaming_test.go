@@ -65,6 +65,7 @@ func TestRoaming(t *testing.T) {
 // voyage is a client that roams over nodes while records are written.
 type voyage struct {
 	t           *testing.T
+	broker      *kafkatest.Broker
 	brokers     string
 	topic       string
 	partitions  int
@@ -98,7 +99,7 @@ type voyage struct {
 func newVoyage(t *testing.T, broker *kafkatest.Broker, config map[string]string) *voyage {
 	const partitions = 8
 	v := &voyage{
-		t: t, brokers: broker.Addr(), topic: kafkatest.Topic(t), partitions: partitions, total: 100_000, cuts: 200,
+		t: t, broker: broker, brokers: broker.Addr(), topic: kafkatest.Topic(t), partitions: partitions, total: 100_000, cuts: 200,
 		history: history.New(), did: map[string]int{},
 		goal: make([]int64, partitions), reached: make([]int64, partitions),
 	}
@@ -146,8 +147,15 @@ func (v *voyage) run() *history.Report {
 	v.proxy = tcpproxy.Start(t, v.nodes[0].addr)
 	began := time.Now()
 	var writing sync.WaitGroup
-	pace := rand.New(rand.NewPCG(v.random.Uint64(), 1))
-	writing.Go(func() { v.write(pace) })
+	w := &voyageWriter{
+		voyage: v, plain: kafkaClient(t, v.brokers), padding: strings.Repeat("x", 150),
+		steady: v.history.Producer("writer"), fickle: v.history.Producer("transactions"),
+		random: rand.New(rand.NewPCG(v.random.Uint64(), 1)),
+	}
+	if v.keys > 0 {
+		w.compacted()
+	}
+	writing.Go(w.write)
 	defer writing.Wait()
 	defer v.stop() // the writer waits for the client
 
@@ -301,69 +309,79 @@ func (v *voyage) behind() int64 {
 	return n
 }
 
-// write writes the records, now as fast as the client reads them and now far ahead
-// of it.
-func (v *voyage) write(random *rand.Rand) {
-	defer func() {
-		v.mu.Lock()
-		defer v.mu.Unlock()
-		v.written = true
-	}()
-	w := &voyageWriter{
-		voyage: v, plain: kafkaClient(v.t, v.brokers), padding: strings.Repeat("x", 150),
-		steady: v.history.Producer("writer"), fickle: v.history.Producer("transactions"),
-	}
-	lead := int64(0)
-	for w.n < v.total || !v.enough() {
-		if random.IntN(30) == 0 {
-			lead = []int64{0, 100, 2000, 20_000}[random.IntN(4)]
-		}
-		v.mu.Lock()
-		for v.behind() > lead && !v.failed {
-			v.moved.Wait()
-		}
-		failed := v.failed
-		v.mu.Unlock()
-		if failed {
-			return
-		}
-		if err := w.batch(random); err != nil {
-			v.t.Errorf("writing: %v", err)
-			v.stop()
-			return
-		}
-	}
-}
-
 // voyageWriter writes a voyage's records.
 type voyageWriter struct {
 	*voyage
 	plain          *kgo.Client
 	steady, fickle *history.Producer
 	padding        string
+	random         *rand.Rand
 	n              int // records that stay
 	lost           int
 }
 
+// compacted writes until Kafka has compacted many of the records away.
+func (w *voyageWriter) compacted() {
+	await(w.t, "compaction", func() bool {
+		for first := true; first || w.n < w.total/5; first = false {
+			if err := w.batch(); err != nil {
+				w.t.Fatalf("writing: %v", err)
+			}
+		}
+		return w.n-len(w.broker.ReadAll(w.t, w.topic)) > w.total/10
+	})
+}
+
+// write writes the records, now as fast as the client reads them and now far ahead
+// of it.
+func (w *voyageWriter) write() {
+	defer func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.written = true
+	}()
+	lead := int64(0)
+	for w.n < w.total || !w.enough() {
+		if w.random.IntN(30) == 0 {
+			lead = []int64{0, 100, 2000, 20_000}[w.random.IntN(4)]
+		}
+		w.mu.Lock()
+		for w.behind() > lead && !w.failed {
+			w.moved.Wait()
+		}
+		failed := w.failed
+		w.mu.Unlock()
+		if failed {
+			return
+		}
+		if err := w.batch(); err != nil {
+			w.t.Errorf("writing: %v", err)
+			w.stop()
+			return
+		}
+	}
+}
+
 // batch writes some records, maybe in a transaction, which other records are
 // written in the midst of.
-func (w *voyageWriter) batch(random *rand.Rand) error {
+func (w *voyageWriter) batch() error {
+	random := w.random
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	count := 1 + random.IntN(400)
 	if w.transactional == nil || random.IntN(2) == 0 {
-		return w.send(ctx, random, count)
+		return w.send(ctx, count)
 	}
 	if err := w.transactional.BeginTransaction(); err != nil {
 		return err
 	}
 	tx := w.fickle.Begin()
-	records, sent := w.records(random, count, 2, tx.Send)
+	records, sent := w.records(count, 2, tx.Send)
 	if err := w.produce(ctx, w.transactional, records, sent); err != nil {
 		return err
 	}
 	if random.IntN(2) == 0 {
-		if err := w.send(ctx, random, 1+random.IntN(20)); err != nil {
+		if err := w.send(ctx, 1+random.IntN(20)); err != nil {
 			return err
 		}
 	}
@@ -385,8 +403,8 @@ func (w *voyageWriter) batch(random *rand.Rand) error {
 }
 
 // send writes records outside of transactions.
-func (w *voyageWriter) send(ctx context.Context, random *rand.Rand, count int) error {
-	records, sent := w.records(random, count, 1, w.steady.Send)
+func (w *voyageWriter) send(ctx context.Context, count int) error {
+	records, sent := w.records(count, 1, w.steady.Send)
 	if err := w.produce(ctx, w.plain, records, sent); err != nil {
 		return err
 	}
@@ -395,9 +413,10 @@ func (w *voyageWriter) send(ctx context.Context, random *rand.Rand, count int) e
 }
 
 // records makes records for some of the partitions.
-func (w *voyageWriter) records(random *rand.Rand, count int, producer uint32, send func(history.Value, string, int32, uint32) history.Sent) ([]*kgo.Record, []history.Sent) {
+func (w *voyageWriter) records(count int, producer uint32, send func(history.Value, string, int32, uint32) history.Sent) ([]*kgo.Record, []history.Sent) {
 	var records []*kgo.Record
 	var sent []history.Sent
+	random := w.random
 	first, among := random.IntN(w.partitions), 1+random.IntN(w.partitions)
 	for range count {
 		n := uint32(w.n + w.lost)
