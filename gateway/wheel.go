@@ -26,7 +26,7 @@ type wheel struct {
 	running chan struct{} // closed to end the ticking; nil while there is none
 	// unreachable is what reach returned last.
 	unreachable time.Time
-	visit   func(*Session)
+	visit       func(*Session)
 }
 
 // add puts a session into a random slot. After stop, the session is visited at
