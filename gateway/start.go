@@ -164,6 +164,20 @@ func (f *follower) resume(ctx context.Context, at record.TopicPosition) (map[int
 	if err != nil {
 		return nil, err
 	}
+	none := record.TopicID{}
+	remade := at.TopicID != none && topic.ID != none && at.TopicID != topic.ID
+	cuts := map[int32]int64{} // where the logs part from what the client has read
+	for p, offset := range at.Offsets {
+		cuts[p] = offset
+		epoch, read := at.Epochs[p]
+		if _, there := topic.Epochs[p]; !there || !read || remade {
+			continue
+		}
+		if cuts[p], err = source.Verify(ctx, t.name, p, offset, epoch); err != nil {
+			return nil, err
+		}
+	}
+	// Asked for after that, which has found leaders that are not behind the client.
 	first, err := source.Offsets(ctx, t.name, record.PointEarliest)
 	if err != nil {
 		return nil, err
@@ -172,8 +186,6 @@ func (f *follower) resume(ctx context.Context, at record.TopicPosition) (map[int
 	if err != nil {
 		return nil, err
 	}
-	none := record.TopicID{}
-	remade := at.TopicID != none && topic.ID != none && at.TopicID != topic.ID
 	next := make(map[int32]int64, len(first))
 	came := &resumed{at: at}
 	gap := func(p int32, to int64, reason record.LossReason) {
@@ -187,12 +199,6 @@ func (f *follower) resume(ctx context.Context, at record.TopicPosition) (map[int
 	on := f.session.onGap()
 	for _, p := range slices.Sorted(maps.Keys(first)) {
 		offset := at.Offsets[p] // a partition that is not named begins at 0
-		cut := offset
-		if epoch, ok := at.Epochs[p]; ok && !remade {
-			if cut, err = source.Verify(ctx, t.name, p, offset, epoch); err != nil {
-				return nil, err
-			}
-		}
 		elsewhere := first[p]
 		if on == GapLatest {
 			elsewhere = last[p]
@@ -208,8 +214,8 @@ func (f *follower) resume(ctx context.Context, at record.TopicPosition) (map[int
 			if named {
 				gap(p, next[p], record.LossExpired)
 			}
-		case cut < offset:
-			next[p] = max(cut, first[p])
+		case cuts[p] < offset:
+			next[p] = max(cuts[p], first[p])
 			if on == GapLatest {
 				next[p] = last[p]
 			}

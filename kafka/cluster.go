@@ -30,6 +30,7 @@ type timings struct {
 	busy      time.Duration // a partition of very many, after its last record
 	idle      time.Duration // an auxiliary connection without work
 	silence   time.Duration // missing answers until the brokers are unreachable
+	outdated  time.Duration // in which metadata may be older than what a client has read
 	session   time.Duration // after which the group does without a member that is not heard of
 	heartbeat time.Duration // of a group's members
 	rebalance time.Duration // in which a group's members have to join again
@@ -40,7 +41,7 @@ func defaultTimings() timings {
 		refresh: 10 * time.Second, missing: time.Second, forbidden: 3 * time.Second,
 		positive: 5 * time.Second, negative: 1500 * time.Millisecond, grace: 3 * time.Second,
 		longPoll: 500 * time.Millisecond, crowdPoll: 2 * time.Second, shortPoll: 20 * time.Millisecond, busy: 5 * time.Second, idle: 10 * time.Second,
-		silence: 2 * time.Second,
+		silence: 2 * time.Second, outdated: 2 * time.Second,
 		session: 10 * time.Second, heartbeat: time.Second, rebalance: 10 * time.Second,
 	}
 }

@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/IBM/sarama"
 )
@@ -27,6 +28,10 @@ type mark struct {
 // errNotYet is the answer of a leader that does not yet know whether what it has
 // at an offset is in the other replicas.
 var errNotYet = errors.New("the leader cannot serve the offset yet")
+
+// errOutdated is what comes of metadata that knows a leader of before the records
+// that a client has read.
+var errOutdated = errors.New("the metadata is older than the client's position")
 
 // probe looks at the log at an offset. It fails with sarama.ErrOffsetOutOfRange
 // for an offset that the log does not have.
@@ -120,11 +125,17 @@ func (s *source) extent(ctx context.Context, pl place, committed bool) (first, e
 }
 
 // Verify implements record.Source.
+//
+// A broker that was cut off from the others may think that it leads, and still
+// tell so in its metadata; its log then ends before what the new leader has already
+// handed out. Nothing is believed to be cut for as long as the leader's epoch is
+// below the client's (KIP-320). Epochs begin again with a topic that is made again,
+// so that this has an end.
 func (s *source) Verify(ctx context.Context, topic string, partition int32, offset int64, epoch int32) (int64, error) {
 	if offset <= 0 || epoch < 0 {
 		return offset, nil
 	}
-	at := offset
+	at, began := offset, time.Now()
 	err := s.retry(ctx, "comparing positions", topic, func(t *topicInfo) error {
 		p, err := t.led(partition)
 		if err != nil {
@@ -138,6 +149,9 @@ func (s *source) Verify(ctx context.Context, topic string, partition int32, offs
 			limit = m.epoch - 1
 		}
 		at, err = s.diverges(ctx, pl, offset, func(_ int64, e int32) bool { return e <= limit })
+		if err == nil && at < offset && p.epoch != noEpoch && p.epoch < epoch && time.Since(began) < s.c.timings.outdated {
+			return errOutdated
+		}
 		return err
 	})
 	return at, err

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -55,6 +57,66 @@ func TestVerify(t *testing.T) {
 	}
 	if b, err := src.Fetch(t.Context(), "a", 0, 13); err != nil || b.Epoch < 1 {
 		t.Error(b.Epoch, err)
+	}
+}
+
+// A broker that was cut off from the others still leads by its own account. That
+// its log ends before a client's position is not believed.
+func TestVerifyAsksACurrentLeader(t *testing.T) {
+	f := newFake(t, kfake.SeedTopics(1, "a"))
+	cl := kclient(t, f)
+	for range 10 {
+		put(t, cl, "a", 0, "x")
+	}
+	before := metadataOf(t, f, "a")
+	f.ShufflePartitionLeaders()
+	for range 10 {
+		put(t, cl, "a", 0, "y")
+	}
+	var asked atomic.Int32
+	old := func() bool { return asked.Load() < 4 }
+	told(f, before, func() bool { asked.Add(1); return old() })
+	f.ControlKey(int16(kmsg.ListOffsets), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		f.KeepControl()
+		if !old() {
+			return nil, nil, false
+		}
+		resp := r.ResponseKind().(*kmsg.ListOffsetsResponse)
+		rt, rp := kmsg.NewListOffsetsResponseTopic(), kmsg.NewListOffsetsResponseTopicPartition()
+		if r.(*kmsg.ListOffsetsRequest).Topics[0].Partitions[0].Timestamp == -1 {
+			rp.Offset = 10
+		} else {
+			rp.Offset = 0
+		}
+		rp.LeaderEpoch = 0
+		rt.Topic, rt.Partitions = "a", append(rt.Partitions, rp)
+		resp.Topics = append(resp.Topics, rt)
+		return resp, nil, true
+	})
+	var cut atomic.Bool
+	f.ControlKey(int16(kmsg.Fetch), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		f.KeepControl()
+		if !old() {
+			return nil, nil, false
+		}
+		resp := r.ResponseKind().(*kmsg.FetchResponse)
+		rt, rp := kmsg.NewFetchResponseTopic(), kmsg.NewFetchResponseTopicPartition()
+		rp.HighWatermark, rp.LastStableOffset = 10, 10
+		if at := r.(*kmsg.FetchRequest).Topics[0].Partitions[0].FetchOffset; at < 10 {
+			rp.RecordBatches = rawBatch(at, 0, 1, kmsg.Record{Length: 7, Value: []byte("x")})
+		} else {
+			rp.ErrorCode = kerr.OffsetOutOfRange.Code
+			cut.Store(true)
+		}
+		rt.Topic, rt.Partitions = "a", append(rt.Partitions, rp)
+		resp.Topics = append(resp.Topics, rt)
+		return resp, nil, true
+	})
+	if at, err := newCluster(t, f).Source(true).Verify(t.Context(), "a", 0, 20, 1); err != nil || at != 20 {
+		t.Errorf("goes on at %d: %v", at, err)
+	}
+	if !cut.Load() {
+		t.Error("the old leader was not asked")
 	}
 }
 

@@ -79,14 +79,7 @@ func TestAStartDoesNotWaitForALeader(t *testing.T) {
 // called.
 func leaderless(t *testing.T, f *kfake.Cluster, topic string, partition int32, epochs bool) (back func()) {
 	t.Helper()
-	req := kmsg.NewPtrMetadataRequest()
-	rt := kmsg.NewMetadataRequestTopic()
-	rt.Topic = &topic
-	req.Topics = append(req.Topics, rt)
-	resp, err := req.RequestWith(t.Context(), kclient(t, f))
-	if err != nil {
-		t.Fatal(err)
-	}
+	resp := metadataOf(t, f, topic)
 	for i := range resp.Topics[0].Partitions {
 		if p := &resp.Topics[0].Partitions[i]; p.Partition == partition {
 			p.Leader, p.ErrorCode = -1, kerr.LeaderNotAvailable.Code
@@ -96,21 +89,47 @@ func leaderless(t *testing.T, f *kfake.Cluster, topic string, partition int32, e
 		}
 	}
 	over := make(chan struct{})
-	f.ControlKey(int16(kmsg.Metadata), func(r kmsg.Request) (kmsg.Response, error, bool) {
+	told(f, resp, func() bool {
 		select {
 		case <-over:
-			return nil, nil, false
+			return false
 		default:
+			return true
+		}
+	})
+	return func() { close(over) }
+}
+
+// metadataOf returns what the brokers tell of a topic.
+func metadataOf(t *testing.T, f *kfake.Cluster, topic string) *kmsg.MetadataResponse {
+	t.Helper()
+	req := kmsg.NewPtrMetadataRequest()
+	rt := kmsg.NewMetadataRequestTopic()
+	rt.Topic = &topic
+	req.Topics = append(req.Topics, rt)
+	resp, err := req.RequestWith(t.Context(), kclient(t, f))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp
+}
+
+// told has our metadata be this, for as long as more returns true, which is asked
+// at each request.
+func told(f *kfake.Cluster, resp *kmsg.MetadataResponse, more func() bool) {
+	f.ControlKey(int16(kmsg.Metadata), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		if r.GetVersion() > 11 { // the other client
+			f.KeepControl()
+			return nil, nil, false
+		}
+		if !more() {
+			return nil, nil, false
 		}
 		f.KeepControl()
-		if r.GetVersion() > 11 { // the other client
-			return nil, nil, false
-		}
 		mine := *resp
 		mine.SetVersion(r.GetVersion())
 		return &mine, nil, true
 	})
-	return func() { close(over) }
 }
 
 // The same with real brokers, one of which is away.
