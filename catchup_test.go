@@ -17,7 +17,7 @@ import (
 // follow live. They hear everything in the end, and Caddy holds no more for them
 // than its buffers. With KAFKAWS_SOAK=1 it is a gigabyte and a hundred others.
 func TestSlowClientsHearAll(t *testing.T) {
-	total, others := 96<<20, 10
+	total, others := 64<<20, 10
 	if os.Getenv("KAFKAWS_SOAK") != "" {
 		total, others = 1<<30, 100
 	}
@@ -77,7 +77,9 @@ func TestSlowClientsHearAll(t *testing.T) {
 			most = max(most, s.memory()-before)
 		}
 	}
-	read(sent - sent/chunk*(chunk/10))
+	for left := sent - sent/chunk*(chunk/10); left > 0; left -= chunk {
+		read(min(left, chunk)) // together: they read the same from Kafka
+	}
 	for i := range heard {
 		for stream, n := range ends {
 			if heard[i][stream] != n {
