@@ -11,13 +11,13 @@ import (
 // published to until `subscribe` and `publish` say so.
 //
 // The request names the topics: `/v2/broker/?topics=a,b`. The subprotocol
-// decides how records look on the wire: `kafka-text` (the default) or
-// `kafka-binary`. A request that is refused before the upgrade gets an HTTP
+// decides how records look on the wire: `kafka-text` (the default),
+// `kafka-binary` or `kafka-json`. A request that is refused before the upgrade gets an HTTP
 // status, which `handle_errors` can act on; a session that ends gets a
 // WebSocket close code and a sentence (see docs/protocol.md).
 //
 // Placeholders of the request, such as `{http.auth.user.id}`, may be used in
-// `subscribe` and `publish`. Placeholders known when the configuration is
+// `subscribe`, `publish` and `groups`. Placeholders known when the configuration is
 // loaded, such as `{env.KAFKA}` and `{file./run/brokers}`, may be used
 // everywhere.
 //

@@ -48,7 +48,7 @@ func readList(usage string, check func(string) error, field func(*Handler) *[]st
 
 // readChoice reads one of a few words.
 func readChoice(allowed choices, field func(*Handler) *string) subdirective {
-	return readText(strings.Join(allowed, "|"), allowed.check, field)
+	return readText(strings.Join(allowed.named(), "|"), allowed.check, field)
 }
 
 // readFlag reads a setting that is on when it is named.

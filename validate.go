@@ -33,13 +33,14 @@ const (
 	isolationCommitted = "read_committed"
 )
 
-// choices are the values that a setting may have; the first is its default.
+// choices are the values that a setting may have; the first is its default. It is
+// empty where no value of its own is.
 type choices []string
 
 var (
 	startChoices            = choices{startLatest, startEarliest}
 	missingTopicsChoices    = choices{missingWait, missingReject}
-	onGapChoices            = choices{onGapError, onGapEarliest, onGapLatest}
+	onGapChoices            = choices{"", onGapError, onGapEarliest, onGapLatest}
 	slowClientChoices       = choices{slowCatchUp, slowDisconnect, slowDropOldest}
 	onReloadChoices         = choices{onReloadKeep, onReloadDrain}
 	acksChoices             = choices{"all", "leader", "none"}
@@ -95,7 +96,7 @@ func (h *Handler) Validate() error {
 		setting("origins", checkEach(h.Origins, checkOrigin)),
 		setting("start", startChoices.check(h.Start)),
 		setting("missing_topics", missingTopicsChoices.check(h.MissingTopics)),
-		setting("on_gap", onGapChoices.check(cmp.Or(h.OnGap, onGapError))),
+		setting("on_gap", onGapChoices.check(h.OnGap)),
 		setting("slow_client", slowClientChoices.check(h.SlowClient)),
 		setting("on_reload", onReloadChoices.check(h.OnReload)),
 		h.Limits.validate(),
@@ -180,11 +181,19 @@ func checkEach(values []string, check func(string) error) error {
 // The checks below let a value pass that is empty, which is one that was left
 // out, or that holds a placeholder, whose value is not known yet.
 
+// named returns the values that can be written.
+func (c choices) named() choices {
+	if c[0] == "" {
+		return c[1:]
+	}
+	return c
+}
+
 func (c choices) check(value string) error {
 	if value == "" || hasPlaceholder(value) || slices.Contains(c, value) {
 		return nil
 	}
-	return fmt.Errorf("got %q, expected %s; leave it out for %s", value, enumerate(c, "or"), c[0])
+	return fmt.Errorf("got %q, expected %s; leave it out for %s", value, enumerate(c.named(), "or"), cmp.Or(c[0], "the default"))
 }
 
 // checkNumber also serves sizes. 0 is a number that was left out.
