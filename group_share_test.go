@@ -268,10 +268,10 @@ func TestGroupCommitsWhatIsWritten(t *testing.T) {
 // arrays, and under another name; what they are not shown is committed all the same.
 func TestGroupWithFilterAndTransforms(t *testing.T) {
 	broker := kafkatest.Shared(t)
-	s := startSite(t, broker.Addr(), openGroups+"transform out filter `record.offset % 2 == 0`\ntransform out topic internal-* *\n")
 	k := newGroupKafka(t, broker, 1)
 	topic := k.topic
 	k.topic = "internal-" + topic
+	s := startSite(t, broker.Addr(), openGroups+"transform out filter `record.offset % 2 == 0`\ntransform out topic "+k.topic+" "+topic+"\n")
 	broker.CreateTopic(t, k.topic, 1, nil)
 	k.writes(120)
 	query := "topics=" + topic + "&group.id=" + k.group + "&from=earliest&filter=" + url.QueryEscape("record.offset % 3 == 0")
@@ -303,6 +303,10 @@ func TestGroupWithFilterAndTransforms(t *testing.T) {
 		t.Errorf("got %+v", f)
 	}
 	k.awaitCommit(0, 61)
+	if f := m.ask(5, `{"type":"ack","positions":{%q:{"offsets":{"0":115}},%q:{"offsets":{"0":67}}}}`, k.topic, topic); f.Code != "not_assigned" {
+		t.Errorf("by both of its names: %+v", f)
+	}
+	k.awaitCommit(0, 67)
 	if f := m.ack(2, 0, 115); f.Type != "acked" {
 		t.Errorf("got %+v", f)
 	}

@@ -5,20 +5,23 @@ import (
 
 	"github.com/kafkaws/kafkaws/codec"
 	"github.com/kafkaws/kafkaws/gateway"
+	"github.com/kafkaws/kafkaws/record"
 )
 
 // ack commits what a member of a group is done with.
 func (d *Dialog) ack(s *gateway.Session, q *codec.Request) {
 	next := make(map[string]map[int32]int64, len(q.Positions))
 	for topic, at := range q.Positions {
-		name, ok := d.Inward(topic)
-		if !ok {
-			name = topic // which the member does not have
+		if name, ok := d.Inward(topic); ok {
+			next[name] = at.Offsets
 		}
-		next[name] = at.Offsets
 	}
 	id, positions := slices.Clone(q.ID), q.Positions
+	strange := len(next) < len(positions)
 	s.Ack(next, func(err error) {
+		if err == nil && strange {
+			err = record.ErrNotAssigned // what the member has counts, as for partitions
+		}
 		if err == nil {
 			d.reply(s, &codec.Acked{ID: id, Positions: positions})
 			return
@@ -30,11 +33,13 @@ func (d *Dialog) ack(s *gateway.Session, q *codec.Request) {
 
 // nack has a record, and all behind it in its partition, delivered again.
 func (d *Dialog) nack(s *gateway.Session, q *codec.Request) {
-	topic := q.Record.Topic
-	if name, ok := d.Inward(topic); ok {
-		topic = name
-	}
 	id := slices.Clone(q.ID)
+	topic, ok := d.Inward(q.Record.Topic)
+	if !ok {
+		code, message := failure(record.ErrNotAssigned)
+		d.fail(s, id, code, message)
+		return
+	}
 	s.Nack(topic, q.Record.Partition, q.Record.Offset, q.Delay, func(err error) {
 		if err == nil {
 			d.reply(s, &codec.Acked{ID: id})
