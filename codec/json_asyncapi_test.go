@@ -31,9 +31,9 @@ func frames() map[string]appender {
 	positions := record.Positions{"orders": {TopicID: record.TopicID{1}, Offsets: map[int32]int64{0: 18, 1: 4}, Epochs: map[int32]int32{0: 3}}}
 	return map[string]appender{
 		`{"type":"welcome","session":"s","limits":{"max_requests":1000}}`: &Welcome{Session: "s"},
-		`{"type":"welcome","session":"s","group":"g\"","producer_secret":"p","limits":{"max_requests":1000,"max_topics":128,"max_message_size":1048576,"max_in_flight":256,"ping_interval_ms":25000,"max_session_age_ms":3600000}}`: &Welcome{
+		`{"type":"welcome","session":"s","group":"g\"","producer_secret":"p","limits":{"max_requests":1000,"max_topics":128,"max_message_size":1048576,"max_in_flight":256,"ping_interval_ms":25000}}`: &Welcome{
 			Session: "s", Group: `g"`, ProducerSecret: "p",
-			Limits: Limits{MaxTopics: 128, MaxMessageSize: 1 << 20, MaxInFlight: 256, PingInterval: 25 * time.Second, MaxSessionAge: time.Hour},
+			Limits: Limits{MaxTopics: 128, MaxMessageSize: 1 << 20, MaxInFlight: 256, PingInterval: 25 * time.Second},
 		},
 		`{"type":"subscribed","topics":["orders"],"positions":{}}`: &Subscribed{Topics: []string{"orders"}},
 		`{"type":"subscribed","id":"a\u0041","topics":["orders","a\"b"],"positions":{"orders":{"topic_id":"AQAAAAAAAAAAAAAAAAAAAA","offsets":{"0":18,"1":4},"epochs":{"0":3}}}}`: &Subscribed{

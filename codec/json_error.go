@@ -75,9 +75,6 @@ const (
 	// many series of numbered records as it may. Retriable, once one of them was
 	// left alone for some time.
 	CodeTooManyProducers ErrorCode = "too_many_producers"
-	// CodeRateLimited: the client sends more than the site's rate limit.
-	// Retriable, after a while.
-	CodeRateLimited ErrorCode = "rate_limited"
 	// CodeInternal: the gateway's own fault. Retriable.
 	CodeInternal ErrorCode = "internal"
 )
@@ -86,7 +83,7 @@ const (
 // later.
 func (c ErrorCode) Retriable() bool {
 	switch c {
-	case CodeUnavailable, CodeUnknownOutcome, CodeRateLimited, CodeTooManyProducers, CodeInternal:
+	case CodeUnavailable, CodeUnknownOutcome, CodeTooManyProducers, CodeInternal:
 		return true
 	default:
 		return false

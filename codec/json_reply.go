@@ -27,8 +27,6 @@ type Limits struct {
 	MaxUnacked int
 	// PingInterval is after how long a silence the client is pinged.
 	PingInterval time.Duration
-	// MaxSessionAge is after how long the session is closed.
-	MaxSessionAge time.Duration
 }
 
 // Welcome is the first frame of every session.
@@ -47,7 +45,7 @@ type Welcome struct {
 
 // Append appends the frame:
 //
-//	{"type":"welcome","session":"…","group":"…","producer_secret":"…","limits":{"max_topics":128,"max_message_size":1048576,"max_in_flight":256,"max_requests":1000,"max_unacked":1000,"ping_interval_ms":25000,"max_session_age_ms":3600000}}
+//	{"type":"welcome","session":"…","group":"…","producer_secret":"…","limits":{"max_topics":128,"max_message_size":1048576,"max_in_flight":256,"max_requests":1000,"max_unacked":1000,"ping_interval_ms":25000}}
 //
 // where group, producer_secret and the limits that are none are left out.
 // max_requests is MaxRequests.
@@ -67,7 +65,6 @@ func (w *Welcome) Append(dst []byte) []byte {
 		{"max_in_flight", int64(w.Limits.MaxInFlight)},
 		{"max_unacked", int64(w.Limits.MaxUnacked)},
 		{"ping_interval_ms", w.Limits.PingInterval.Milliseconds()},
-		{"max_session_age_ms", w.Limits.MaxSessionAge.Milliseconds()},
 	} {
 		if limit.n > 0 {
 			dst = appendNumber(dst, limit.name, limit.n)
@@ -99,7 +96,7 @@ func (s *Subscribed) Append(dst []byte) []byte {
 // Unsubscribed answers an unsubscribe request. No record of the topics comes
 // after it.
 type Unsubscribed struct {
-	// ID is the request's; nil where the server ended the subscription.
+	// ID is the request's.
 	ID []byte
 	// Topics are all topics of the request.
 	Topics []string
