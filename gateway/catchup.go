@@ -107,8 +107,12 @@ func (s *Session) skip(f *follower) error {
 	// What else has happened before that place is told with it.
 	t.imu.RLock()
 	for f.noticed < t.noticed.Load() {
-		if n, held := t.noticeAt(f.noticed); held && n.pos > pos {
+		n, held := t.noticeAt(f.noticed)
+		if held && n.pos > pos {
 			break
+		}
+		if held && n.found != nil {
+			f.id = n.id
 		}
 		f.noticed++
 	}

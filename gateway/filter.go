@@ -59,8 +59,10 @@ func (c *chained) sift(f Filter) (*sieve, error) {
 	}
 	s := &sieve{Filter: f, users: 1}
 	c.sieves = append(slices.Clip(c.sieves), s)
-	// Records that are being transformed at this moment have not passed it.
+	// Records that are being transformed at this moment have not passed it, and
+	// neither have those that wait for the other chains.
 	c.changes++
+	c.put = 0
 	return s, nil
 }
 

@@ -189,8 +189,11 @@ func (f *follower) leave() {
 	t := f.tail
 	if f.filter != nil {
 		t.topic.mu.Lock()
-		t.chained().discard(f.filter)
+		if c := t.chained(); c != nil { // nil after the hub was closed
+			c.discard(f.filter)
+		}
 		t.topic.mu.Unlock()
 	}
 	t.followers.remove(f, t.topic.hub.cfg.KeepReading, func() { t.topic.drop(t) })
+	t.topic.pacer.moved() // nobody waits for it any more
 }

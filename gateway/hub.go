@@ -116,7 +116,7 @@ func (h *Hub) follow(ctx context.Context, s *Session, sub Subscription) ([]*foll
 			undo()
 			return nil, err
 		}
-		f, err := t.tailOf(s.encoding).follow(s, sub.Filter)
+		f, err := t.follow(s, sub.Filter)
 		t.mu.Unlock()
 		if err != nil {
 			undo()

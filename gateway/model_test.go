@@ -278,7 +278,7 @@ func (m *model) addPartition(rt *rapid.T) {
 		rt.Skip("enough")
 	}
 	m.log, m.next, m.first = append(m.log, nil), append(m.next, 0), append(m.first, 0)
-	m.topic.Started(record.Started{TopicID: topicOf(len(m.lives)), Next: map[int32]int64{int32(len(m.log) - 1): 0}})
+	m.topic.started(record.Started{TopicID: topicOf(len(m.lives)), Next: map[int32]int64{int32(len(m.log) - 1): 0}})
 }
 
 // expire has Kafka delete records, some of them before they were read.
@@ -288,12 +288,18 @@ func (m *model) expire(rt *rapid.T) {
 		from := m.next[p]
 		m.next[p] += rapid.Int64Range(1, 20).Draw(rt, "records")
 		m.first[p] = m.next[p]
-		m.topic.Lost(record.Loss{Partition: p, From: from, Next: m.next[p], Reason: record.LossExpired})
+		m.lose(record.Loss{Partition: p, From: from, Next: m.next[p], Reason: record.LossExpired})
 		m.leave()
 		return
 	}
 	m.first[p] = rapid.Int64Range(m.first[p], m.next[p]).Draw(rt, "first")
 	m.hub.blocks.forget("t")
+}
+
+// lose has the topic's reading notice a loss.
+func (m *model) lose(l record.Loss) {
+	m.hub.blocks.forget("t")
+	m.topic.lost(l)
 }
 
 // corrupt has what Kafka stores become unreadable.
@@ -338,7 +344,7 @@ func (m *model) cut(rt *rapid.T) {
 	i := sort.Search(len(m.log[p]), func(i int) bool { return m.log[p][i].offset >= loss.Next })
 	m.log[p] = m.log[p][:i:i]
 	m.cuts = append(m.cuts, cut{int(p), loss.Next})
-	m.topic.Lost(loss)
+	m.lose(loss)
 	m.leave()
 }
 
@@ -353,9 +359,9 @@ func (m *model) recreate(*rapid.T) {
 		m.log[p], m.next[p], m.first[p] = nil, 0, 0
 		m.mend(int32(p), 0)
 		m.cuts = append(m.cuts, cut{p, 0})
-		m.topic.Lost(record.Loss{Partition: int32(p), From: from, Reason: record.LossRecreated})
+		m.lose(record.Loss{Partition: int32(p), From: from, Reason: record.LossRecreated})
 	}
-	m.topic.Started(record.Started{TopicID: topicOf(len(m.lives))})
+	m.topic.started(record.Started{TopicID: topicOf(len(m.lives))})
 	m.leave()
 }
 

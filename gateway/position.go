@@ -101,6 +101,9 @@ func (s *Session) tellProgress(f *follower) error {
 		if told, err = s.tellNotice(f); err != nil {
 			return err
 		}
+		if s.follower(f.tail.topic.name) != f {
+			return nil // that was the end of its subscription
+		}
 	}
 	f.look()
 	at := f.position()

@@ -157,18 +157,37 @@ func (s *Session) landed(size int, err error) {
 	s.mu.Lock()
 	s.inFlight--
 	s.flightBytes -= int32(size)
-	ending := s.ending && s.inFlight == 0
-	var code int
-	var reason string
-	if ending {
-		code, reason = s.parting.laterCode, s.parting.laterReason
-	}
+	end := s.ended()
 	s.changed.Signal()
 	s.mu.Unlock()
 	if err != nil && !errors.Is(err, context.Canceled) {
 		s.Close(publishFailure(err))
 	}
-	if ending {
-		s.Close(code, reason)
+	end()
+}
+
+// receiving notes whether requests of the client are being acted on. A session that
+// is to end answers them before.
+func (s *Session) receiving(on bool) {
+	s.mu.Lock()
+	s.talking.receiving = on
+	end := s.ended()
+	s.mu.Unlock()
+	end()
+}
+
+// answering reports whether the client waits for answers about what it has sent. The
+// lock is held.
+func (s *Session) answering() bool {
+	return s.inFlight > 0 || s.talking != nil && s.talking.receiving
+}
+
+// ended returns what closes the session, if it was to end once everything is answered
+// and now is. The lock is held, and is not when that is called.
+func (s *Session) ended() func() {
+	if !s.ending || s.answering() {
+		return func() {}
 	}
+	code, reason := s.parting.laterCode, s.parting.laterReason
+	return func() { s.Close(code, reason) }
 }

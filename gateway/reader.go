@@ -182,7 +182,9 @@ func incomplete(p []byte) int {
 // receive acts on a client's message, and reports whether somebody else has in now.
 func (s *Session) receive(binary bool, in *inbound) (taken bool) {
 	if s.talking != nil {
+		s.receiving(true)
 		s.talking.Receive(s, binary, in.buf)
+		s.receiving(false)
 		s.awaitSide(maxSide)
 		return false
 	}

@@ -242,10 +242,10 @@ func (s *Session) Close(code int, reason string) {
 }
 
 // finishAndClose closes the session once Kafka has answered for all records
-// that it has published.
+// that it has published, and all requests that were read are answered.
 func (s *Session) finishAndClose(code int, reason string) {
 	s.mu.Lock()
-	wait := s.inFlight > 0
+	wait := s.answering()
 	if wait && !s.ending {
 		s.ending = true
 		s.part().laterCode, s.part().laterReason = code, reason
@@ -257,10 +257,11 @@ func (s *Session) finishAndClose(code int, reason string) {
 }
 
 // giveUp closes the session without waiting for Kafka's answers any longer. A
-// client that has records without one is told so instead of the reason.
+// client that has records without one is told so instead of the reason; but not one
+// that is told of each record, and so knows which ones these are.
 func (s *Session) giveUp(code int, reason string) {
 	s.mu.Lock()
-	unanswered := s.inFlight > 0
+	unanswered := s.inFlight > 0 && s.talking == nil
 	s.mu.Unlock()
 	if unanswered {
 		code, reason = publishFailure(record.ErrUnknownOutcome)

@@ -78,15 +78,34 @@ func (f *follower) settle(ctx context.Context, start record.Start) error {
 	if err != nil || next == nil {
 		return err
 	}
-	t.mu.Lock()
-	for p := range next {
-		if _, known := t.next[p]; !known {
-			delete(next, p) // it was found just now, and begins where it is announced
-		}
+	if err := t.reach(ctx, next); err != nil {
+		return err
 	}
-	t.mu.Unlock()
 	f.lag(offsetsOf(next))
 	return nil
+}
+
+// reach waits until the reading has come to all of these partitions. One that was
+// found just now, or has had no leader, is announced at a place of its own: a session
+// that begins before that has to know it in order to read up to there.
+func (t *topic) reach(ctx context.Context, partitions map[int32]int64) error {
+	for {
+		t.mu.Lock()
+		known := true
+		for p := range partitions {
+			_, there := t.next[p]
+			known = known && there
+		}
+		t.mu.Unlock()
+		if known {
+			return nil
+		}
+		select {
+		case <-time.After(fetchPause / 10):
+		case <-ctx.Done():
+			return record.ErrUnavailable
+		}
+	}
 }
 
 // beginWithout has a follower of a topic that was deleted while it was read wait

@@ -124,6 +124,8 @@ type talking struct {
 	orders    []order
 	// unreachable tells that the client was told of Unreachable.
 	unreachable bool
+	// receiving tells that requests of the client are being acted on.
+	receiving bool
 }
 
 func newTalking(p *Pool, cfg SessionConfig) *talking {

@@ -9,10 +9,6 @@ import (
 	"github.com/kafkaws/kafkaws/record"
 )
 
-// maxQueued is how many bytes of records may wait for a topic's worker. While
-// there are more, the topic is left out of the fetches.
-const maxQueued = 4 << 20
-
 // topic is one topic being read. It is the sink of its reading: batches are put
 // into a queue, and a worker, a goroutine that exists only while the queue has
 // something, encodes them into the tails.
@@ -44,7 +40,7 @@ type topic struct {
 	// encoding of a batch.
 	qmu     sync.Mutex
 	reading record.Reading
-	queue   []record.Batch
+	queue   []arrival
 	queued  int
 	working bool
 	paused  bool
@@ -83,8 +79,8 @@ func (t *topic) Missing() {
 	})
 }
 
-// Started is called by the source when it knows where reading begins.
-func (t *topic) Started(s record.Started) {
+// started notes where partitions begin, and the topic's id.
+func (t *topic) started(s record.Started) {
 	next := s.Next
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -133,37 +129,12 @@ func (t *topic) moved() bool {
 	return false
 }
 
-// Deliver queues a batch for the worker.
-func (t *topic) Deliver(b record.Batch) {
-	size := 0
-	for i := range b.Records {
-		size += b.Records[i].Size()
-	}
-	t.qmu.Lock()
-	defer t.qmu.Unlock()
-	t.queue = append(t.queue, b)
-	t.queued += size
-	if !t.working {
-		t.working = true
-		go t.work()
-	}
-}
-
-// Ready reports whether the queue has room.
-func (t *topic) Ready() bool {
-	t.qmu.Lock()
-	defer t.qmu.Unlock()
-	t.paused = t.queued >= maxQueued
-	return !t.paused
-}
-
 const reasonGone = "records lost: kafka no longer has them"
 
-// Lost has the sessions told that follow the topic, and closes those whose
+// lost has the sessions told that follow the topic, and closes those whose
 // subprotocols have no way to say that records are missing; but where the records
 // were deleted, not those whose site wants to go on behind them.
-func (t *topic) Lost(l record.Loss) {
-	t.hub.blocks.forget(t.name)
+func (t *topic) lost(l record.Loss) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.next[l.Partition] = l.Next
@@ -179,55 +150,6 @@ func (t *topic) Lost(l record.Loss) {
 		})
 		tail.followers.wake()
 	}
-}
-
-// work empties the queue into the tails.
-func (t *topic) work() {
-	for {
-		t.qmu.Lock()
-		batches := t.queue
-		t.queue, t.queued = nil, 0
-		var resume record.Reading
-		if t.paused {
-			t.paused, resume = false, t.reading
-		}
-		if len(batches) == 0 {
-			t.working = false
-		}
-		t.qmu.Unlock()
-		if resume != nil {
-			resume.Resume()
-		}
-		if len(batches) == 0 {
-			return
-		}
-		for _, b := range batches {
-			for records := b.Records; len(records) > 0; {
-				n := run(records, int(min(maxRun, t.hub.cfg.Buffer/8)))
-				t.pace()
-				t.put(b.Partition, records[:n], records[n-1].Offset+1, records[n-1].Epoch)
-				t.hub.reclaim()
-				records = records[n:]
-			}
-			t.put(b.Partition, nil, b.Next, b.Epoch)
-		}
-	}
-}
-
-// maxRun is how many bytes of records are put into the tails at once: enough to
-// make good writes of, few enough that sessions start on them soon. A small
-// buffer has smaller runs, so that one run does not push anyone off the tail.
-const maxRun = 128 << 10
-
-// run returns how many of the records make up about that many bytes.
-func run(records []record.Record, bytes int) int {
-	size := 0
-	for i := range records {
-		if size += records[i].Size(); size >= bytes {
-			return i + 1
-		}
-	}
-	return len(records)
 }
 
 // put transforms records and encodes them into every tail; next is the offset
@@ -266,6 +188,18 @@ func (t *topic) behind() *chained {
 		}
 	}
 	return nil
+}
+
+// follow adds a session, with its filter, at the head of the tail of its encoding. The
+// lock is held.
+func (t *topic) follow(s *Session, filter Filter) (*follower, error) {
+	before := t.tails[s.encoding.key()]
+	tl := t.tailOf(s.encoding)
+	f, err := tl.follow(s, filter)
+	if err != nil && tl != before {
+		t.remove(tl) // nobody follows it, and nobody would ever leave it
+	}
+	return f, err
 }
 
 // tailOf returns the tail of an encoding, made if there was none; it then begins
@@ -317,6 +251,8 @@ func (t *topic) drop(tl *tail) {
 	h.mu.Unlock()
 	if last {
 		t.stop()
+		// While nobody reads the topic, nobody notices that it is another one.
+		h.blocks.forget(t.name)
 	}
 }
 
