@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -13,6 +15,7 @@ import (
 	"github.com/kafkaws/kafkaws/codec"
 	"github.com/kafkaws/kafkaws/dedupe"
 	"github.com/kafkaws/kafkaws/dialog"
+	"github.com/kafkaws/kafkaws/filter"
 	"github.com/kafkaws/kafkaws/gateway"
 	"github.com/kafkaws/kafkaws/record"
 )
@@ -52,13 +55,25 @@ func (h *Handler) newDialogs() func(dialog.Config) gateway.Talk {
 	return func(cfg dialog.Config) gateway.Talk { return dialog.New(shared, cfg) }
 }
 
-// filter compiles a client's filter.
-func (s *sessions) filter(ctx context.Context, expression string) (gateway.Filter, error) {
-	f, err := s.filters.Get(ctx, expression)
-	if err != nil {
-		return nil, err
+// filter returns what compiles a client's filter. Of one that is too long nothing is
+// kept.
+func (s *sessions) filter(expression string) gateway.MakeFilter {
+	expression = strings.TrimSpace(expression)
+	if len(expression) > filter.MaxLength {
+		_, err := filter.Compile(expression)
+		return func(context.Context) (gateway.Filter, error) { return nil, err }
 	}
-	return f, nil
+	expression = strings.Clone(expression)
+	return func(ctx context.Context) (gateway.Filter, error) {
+		f, err := s.filters.Get(ctx, expression)
+		switch {
+		case errors.Is(err, filter.ErrBusy):
+			return nil, gateway.ErrFiltersBusy
+		case err != nil:
+			return nil, err
+		}
+		return f, nil
+	}
 }
 
 // form is how a client of kafka-json wants its records.

@@ -3,7 +3,10 @@ package kafkaws_test
 import (
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -279,6 +282,39 @@ func TestMissingTopics(t *testing.T) {
 	c.do("subscribe", object{"topic": later, "from": "earliest"}, "subscribed")
 	c.expectValues(sequence(0, 3)[:0]...)
 	c.records(8)
+}
+
+// TestMissingTopicsAreBounded: clients have no more than a number of topics that do not
+// exist waited for. They are told to come back, and topics that exist do not suffer.
+func TestMissingTopicsAreBounded(t *testing.T) {
+	const bound = 10_000
+	broker := kafkatest.Shared(t)
+	there, prefix := newTopics(t, broker, 1)[0], kafkatest.Topic(t)
+	s := startSite(t, broker.Addr(), open+"max_topics 20000")
+	names := make([]string, bound)
+	for i := range names {
+		names[i] = prefix + strconv.Itoa(i)
+	}
+	greedy, honest := s.dialJSON(""), s.dialJSON("")
+	greedy.do("subscribe", object{"topics": names}, "subscribed")
+	if f := honest.fails("subscribe", object{"topics": []string{there, prefix}}, "unavailable"); !f.Retriable || !strings.Contains(f.Message, "do not exist") {
+		t.Errorf("%s", f.raw)
+	}
+	if status, header := s.refused("topics="+prefix, nil); status != http.StatusServiceUnavailable || header.Get("Retry-After") == "" {
+		t.Errorf("the upgrade is answered with %d, %v", status, header)
+	}
+	s.logged(entry{"level": "error", "status": http.StatusServiceUnavailable, "msg": "missing_topics"})
+	honest.do("subscribe", object{"topics": []string{there, names[0]}, "from": "earliest"}, "subscribed")
+	fill(t, broker, there, 0, 0, 3)
+	honest.expectValues(sequence(0, 3)...)
+	// What is no longer waited for leaves its place at once.
+	greedy.do("unsubscribe", object{"topics": names[1:]}, "unsubscribed")
+	for id := honest.ask("subscribe", object{"topic": prefix}); ; id = honest.ask("subscribe", object{"topic": prefix}) {
+		f := honest.wait(func(f *frame) bool { return string(f.ID) == id })
+		if f.Type == "subscribed" {
+			break
+		}
+	}
 }
 
 // TestTopicsNotAllowed: what a site does not name, clients do not get.

@@ -95,10 +95,10 @@ type request struct {
 	kafka   []string
 	offered offered
 	deflate gateway.Deflate
-	// start is where the topics begin, and filter what their records have to
-	// match.
+	// start is where the topics begin, and filter the expression that their records
+	// have to match; empty is none.
 	start  record.Start
-	filter gateway.Filter
+	filter string
 	// group is the consumer group to be a member of; empty is none.
 	group string
 	// form is how a client of kafka-json wants its records.
@@ -220,11 +220,7 @@ func (h *Handler) parse(r *http.Request) (*request, error) {
 	if asked.start, err = h.start(query); err != nil {
 		return nil, err
 	}
-	if expression := query.Get("filter"); expression != "" {
-		if asked.filter, err = h.sessions.filter(r.Context(), expression); err != nil {
-			return nil, refused(http.StatusBadRequest, "", "illegal filter: %w", err)
-		}
-	}
+	asked.filter = query.Get("filter")
 	if group := query.Get("group.id"); group != "" {
 		if len(group) > maxGroupID || !record.ValidTopic(group) {
 			return nil, refused(http.StatusBadRequest, "", "illegal consumer group id %q", group)
@@ -327,7 +323,7 @@ func (h *Handler) open(r *http.Request, asked *request, allowed *topicPolicy) (*
 		Topics:   asked.kafka,
 		Chain:    chain,
 		Start:    asked.start,
-		Filter:   asked.filter,
+		Filter:   h.filter(asked.filter),
 		MayPublish: func(topic string) bool {
 			outward, ok := names.Outward(topic)
 			return ok && allowed.mayPublish(outward)
@@ -347,6 +343,22 @@ func (h *Handler) open(r *http.Request, asked *request, allowed *topicPolicy) (*
 	return session, nil
 }
 
+// filter returns what compiles the filter of a request, or refuses the request; nil
+// where there is none.
+func (h *Handler) filter(expression string) gateway.MakeFilter {
+	if expression == "" {
+		return nil
+	}
+	compile := h.sessions.filter(expression)
+	return func(ctx context.Context) (gateway.Filter, error) {
+		f, err := compile(ctx)
+		if err != nil && !errors.Is(err, gateway.ErrFiltersBusy) {
+			err = refused(http.StatusBadRequest, "", "illegal filter: %w", err)
+		}
+		return f, err
+	}
+}
+
 // encoding returns how the client's records are sent.
 func (asked *request) encoding() *gateway.Encoding {
 	e := asked.offered.plain
@@ -362,13 +374,18 @@ func (asked *request) encoding() *gateway.Encoding {
 
 // refuseSession says why there is no session for now.
 func refuseSession(err error) error {
+	var already *refusal
 	switch {
+	case errors.As(err, &already):
+		return already
 	case errors.Is(err, gateway.ErrFull):
 		return unavailable("`max_sessions` of kafka_websocket allows more", err)
 	case errors.Is(err, gateway.ErrFullGroups):
 		return unavailable("`max_group_sessions` of kafka_websocket allows more", err)
-	case errors.Is(err, gateway.ErrDraining), errors.Is(err, gateway.ErrTooManyFilters):
+	case errors.Is(err, gateway.ErrDraining), errors.Is(err, gateway.ErrTooManyFilters), errors.Is(err, gateway.ErrFiltersBusy):
 		return unavailable("", err)
+	case errors.Is(err, gateway.ErrTooManyMissing):
+		return unavailable("`missing_topics reject` of kafka_websocket has clients wait for none, and a narrower `subscribe` for fewer", err)
 	default:
 		return unavailable(hintUnreachable, err)
 	}

@@ -333,6 +333,7 @@ func TestRefusals(t *testing.T) {
 	handler("method", open)
 	handler("origin", open)
 	handler("narrow", "subscribe public.*\npublish *\nmax_topics 2")
+	handler("filters", "subscribe public.*\ngroups g\nmax_group_sessions 1")
 	handler("existing", open+"missing_topics reject")
 	handler("full", open+"max_sessions 1")
 	caddyfile += handleBlock("/down/", unreachable, open)
@@ -388,6 +389,14 @@ func TestRefusals(t *testing.T) {
 		{name: "topic", path: "narrow", query: "topics=public.a,private", status: 403, says: `"private" is not allowed`, hint: "subscribe"},
 		{name: "topics", path: "narrow", query: "topics=public.a,public.b,public.c", status: 400, says: "3 topics asked for", hint: "max_topics"},
 		{name: "Kafka's own topic", path: "existing", query: "topics=__consumer_offsets", status: 403, says: `"__consumer_offsets" is not allowed`, hint: "subscribe"},
+		// A filter is compiled for nobody who is refused.
+		{name: "topic and filter", path: "filters", query: "topics=private&filter=nothing", status: 403, says: `"private" is not allowed`, hint: "subscribe"},
+		{name: "full and filter", path: "full", query: "filter=nothing", status: 503, says: "too many sessions", hint: "max_sessions", header: retry},
+		{name: "filter", path: "filters", query: "topics=public.a&filter=nothing", status: 400, says: "illegal filter"},
+		{name: "filter of a group", path: "filters", query: "topics=public.a&group.id=g&filter=nothing", status: 400, says: "illegal filter"},
+		{name: "filter without topics", path: "filters", query: "filter=nothing", status: 400, says: "illegal filter"},
+		{name: "filter too long", path: "filters", query: "filter=" + strings.Repeat("x", 1025), status: 400, says: "illegal filter"},
+
 		{name: "unknown topic", path: "existing", query: "topics=" + topic + ",nowhere", status: 404, says: `"nowhere" does not exist`, hint: "missing_topics"},
 
 		{name: "full", path: "full", status: 503, says: "too many sessions", hint: "max_sessions", header: retry},

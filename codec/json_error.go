@@ -57,7 +57,8 @@ const (
 	// CodeRefused: Kafka refused the record or the look-up, and would again: it
 	// is invalid, or the gateway may not do that. Not retriable.
 	CodeRefused ErrorCode = "refused"
-	// CodeUnavailable: Kafka cannot be reached, or the gateway stops. Nothing
+	// CodeUnavailable: Kafka cannot be reached, the gateway stops, or it has as
+	// much to do for clients as it takes on (filters, missing topics). Nothing
 	// was written. Retriable.
 	CodeUnavailable ErrorCode = "unavailable"
 	// CodeUnknownOutcome: the record was sent to Kafka and no answer came in

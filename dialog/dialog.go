@@ -26,8 +26,10 @@ type Shared struct {
 	// Inward returns the name in Kafka of a topic that clients know by another,
 	// and Outward the reverse. They report false for a name that no topic has.
 	Inward, Outward func(topic string) (name string, ok bool)
-	// Filter compiles a client's filter. Its errors are sentences for the client.
-	Filter func(ctx context.Context, expression string) (gateway.Filter, error)
+	// Filter returns what compiles a client's filter. Its errors, other than
+	// gateway.ErrFiltersBusy, are sentences for the client. It does not keep the
+	// memory of the expression.
+	Filter func(expression string) gateway.MakeFilter
 	// Users and Guests remember numbered records: of users that the site has
 	// authenticated, and of clients that have nothing but a secret.
 	Users, Guests *dedupe.Memory
@@ -272,7 +274,12 @@ func (d *Dialog) resume(s *gateway.Session, q *codec.Request) {
 // failure returns the code and the sentence that tell a client why Kafka, or the
 // gateway, did not do what it asked for.
 func failure(err error) (codec.ErrorCode, string) {
+	var illegal *filterError
 	switch {
+	case errors.As(err, &illegal):
+		return codec.CodeBadFilter, illegal.Error()
+	case errors.Is(err, gateway.ErrFiltersBusy):
+		return codec.CodeUnavailable, "too many filters are being compiled for now"
 	case errors.Is(err, record.ErrOffsetGone):
 		return codec.CodeOffsetGone, "kafka no longer has the records after the position"
 	case errors.Is(err, record.ErrUnknownTopic):
@@ -281,6 +288,8 @@ func failure(err error) (codec.ErrorCode, string) {
 		return codec.CodeUnknownTopic, "kafka has no topics of such a name"
 	case errors.Is(err, gateway.ErrTooManyFilters):
 		return codec.CodeUnavailable, "the topic has too many different filters for now"
+	case errors.Is(err, gateway.ErrTooManyMissing):
+		return codec.CodeUnavailable, "the gateway waits for too many topics that do not exist for now"
 	case errors.Is(err, gateway.ErrDenied):
 		return codec.CodeNotAllowed, "this site does not let you publish to that topic"
 	case errors.Is(err, gateway.ErrTransform):

@@ -2,18 +2,30 @@ package dialog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/kafkaws/kafkaws/codec"
 	"github.com/kafkaws/kafkaws/gateway"
 	"github.com/kafkaws/kafkaws/record"
 )
 
-// filterPatience is how long a client waits for its filter to be compiled, while
-// others are.
-const filterPatience = 5 * time.Second
+// filterError is what is wrong with a client's filter.
+type filterError struct{ error }
+
+// filter returns what compiles a client's filter. That may have to wait for others,
+// and so it is not done while the client is waited for.
+func (d *Dialog) filter(expression string) gateway.MakeFilter {
+	compile := d.Filter(expression)
+	return func(ctx context.Context) (gateway.Filter, error) {
+		f, err := compile(ctx)
+		if err != nil && !errors.Is(err, gateway.ErrFiltersBusy) {
+			err = &filterError{err}
+		}
+		return f, err
+	}
+}
 
 // asked is what a client has asked for, until it is answered.
 type asked struct {
@@ -44,17 +56,7 @@ func (d *Dialog) subscribe(s *gateway.Session, q *codec.Request) {
 		sub.Topics = append(sub.Topics, name)
 	}
 	if q.Filter != "" {
-		ctx, cancel := context.WithTimeout(context.Background(), filterPatience)
-		defer cancel()
-		var err error
-		if sub.Filter, err = d.Filter(ctx, q.Filter); err != nil {
-			code := codec.CodeBadFilter
-			if ctx.Err() != nil {
-				code, err = codec.CodeUnavailable, fmt.Errorf("too many filters are being compiled")
-			}
-			d.fail(s, q.ID, code, err.Error())
-			return
-		}
+		sub.Filter = d.filter(q.Filter)
 	}
 	sub.Start.Positions = d.inward(q.Start.Positions)
 	if sub.Start.Kind == record.StartDefault && d.Earliest {

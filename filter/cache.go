@@ -3,6 +3,7 @@ package filter
 import (
 	"container/list"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -46,9 +47,12 @@ func NewCache(size int) *Cache {
 	}
 }
 
+// ErrBusy means that an expression's turn to be compiled has not come in time.
+var ErrBusy = errors.New("other filters are being compiled")
+
 // Get returns the filter of an expression, compiling it if it is new. An error is
-// that of Compile, for the client; or that of ctx, wrapped, if ctx is done before
-// the expression's turn has come.
+// that of Compile, for the client; or ErrBusy, wrapped along with that of ctx, if ctx
+// is done before the expression's turn has come.
 func (c *Cache) Get(ctx context.Context, expression string) (*Filter, error) {
 	expression = strings.TrimSpace(expression)
 	if len(expression) > MaxLength { // of no use as a key, and refused at once
@@ -61,7 +65,7 @@ func (c *Cache) Get(ctx context.Context, expression string) (*Filter, error) {
 	case c.compiling <- struct{}{}:
 		defer func() { <-c.compiling }()
 	case <-ctx.Done():
-		return nil, fmt.Errorf("waiting for other filters to be compiled: %w", context.Cause(ctx))
+		return nil, fmt.Errorf("waiting to compile a filter: %w: %w", ErrBusy, context.Cause(ctx))
 	}
 	if found := c.find(expression); found != nil { // others wanted the same
 		return found.filter, found.err

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"slices"
 
@@ -18,6 +19,23 @@ type Filter interface {
 	// must not take long, and depends on nothing but the record.
 	Match(r *record.Record, seen any) (wanted bool, view any)
 }
+
+// MakeFilter makes a client's filter, which may have to wait until those of others
+// are made. It returns ErrFiltersBusy where ctx is done before, or what is wrong with
+// the filter.
+type MakeFilter func(ctx context.Context) (Filter, error)
+
+// filter returns the filter; none where there is nothing to make.
+func (m MakeFilter) filter(ctx context.Context) (Filter, error) {
+	if m == nil {
+		return nil, nil
+	}
+	return m(ctx)
+}
+
+// ErrFiltersBusy means that the filters of too many clients are being made for one
+// more to be in time.
+var ErrFiltersBusy = errors.New("too many filters are being compiled")
 
 // maxFilters is how many different filters the sessions of one topic and chain
 // may have. Each is evaluated for each record.

@@ -95,6 +95,15 @@ func (fs *followers) remove(f *follower, after time.Duration, retire func()) {
 	}
 }
 
+// hurry has retire called now, if it is to be called.
+func (fs *followers) hurry() {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if fs.retire != nil {
+		fs.retire.Reset(0)
+	}
+}
+
 // none reports whether there is no follower.
 func (fs *followers) none() bool {
 	fs.mu.Lock()
@@ -184,7 +193,7 @@ func (t *tail) follow(s *Session, filter Filter) (*follower, error) {
 }
 
 // leave takes a session off the tail, which is freed keep_reading later if no
-// other comes.
+// other comes; at once where there is nothing to read.
 func (f *follower) leave() {
 	t := f.tail
 	if f.filter != nil {
@@ -196,4 +205,8 @@ func (f *follower) leave() {
 	}
 	t.followers.remove(f, t.topic.hub.cfg.KeepReading, func() { t.topic.drop(t) })
 	t.topic.pacer.moved() // nobody waits for it any more
+	// After that, so that it is noticed either here or by who finds out.
+	if t.topic.fleeting() {
+		t.followers.hurry()
+	}
 }

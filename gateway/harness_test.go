@@ -34,6 +34,8 @@ type fakeSource struct {
 	stopped chan string
 	// silent topics never start, as when no broker answers.
 	silent map[string]bool
+	// missing, if set, tells which topics do not exist.
+	missing func(topic string) bool
 	// stored is what Fetch finds of a topic that was there before, by
 	// partition, and fed what was delivered of each.
 	stored  map[int32][]string
@@ -62,7 +64,10 @@ func (f *fakeSource) Read(topic string, sink record.Sink) record.Reading {
 		panic("topic read twice: " + topic)
 	}
 	f.sinks[topic] = sink
-	if !f.silent[topic] {
+	switch {
+	case f.missing != nil && f.missing(topic):
+		sink.Missing()
+	case !f.silent[topic]:
 		next := map[int32]int64{0: 0}
 		for p := range f.partitions {
 			next[p] = 0

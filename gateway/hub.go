@@ -13,7 +13,8 @@ import (
 type HubConfig struct {
 	// Source reads the topics.
 	Source record.Source
-	// KeepReading is how long a topic is read on after its last subscriber.
+	// KeepReading is how long a topic is read on after its last subscriber, if it
+	// exists.
 	KeepReading time.Duration
 	// Buffer is how many bytes of frames each tail may hold.
 	Buffer int64
@@ -57,6 +58,8 @@ type Hub struct {
 	blocks     *blocks
 	tails      atomic.Int64
 	reclaiming sync.Mutex
+	// standing is how many topics there are of each standing, topicGone left aside.
+	standing [standings]atomic.Int64
 
 	mu     sync.Mutex
 	topics map[string]*topic
@@ -101,8 +104,13 @@ func (h *Hub) open(name string) (*topic, error) {
 
 // follow makes followers of topics for s, from the end that each has at this
 // moment or from where the subscription says. It returns once all positions are
-// known, or with ErrUnavailable when ctx is done before.
+// known, or with ErrUnavailable when ctx is done before, ErrTooManyMissing, or the
+// error of the subscription's filter, which is made also where there are no topics.
 func (h *Hub) follow(ctx context.Context, s *Session, sub Subscription) ([]*follower, error) {
+	filter, err := sub.Filter.filter(ctx)
+	if err != nil {
+		return nil, err
+	}
 	followers := make([]*follower, 0, len(sub.Topics))
 	undo := func() {
 		for _, f := range followers {
@@ -116,7 +124,7 @@ func (h *Hub) follow(ctx context.Context, s *Session, sub Subscription) ([]*foll
 			undo()
 			return nil, err
 		}
-		f, err := t.follow(s, sub.Filter)
+		f, err := t.follow(s, filter)
 		t.mu.Unlock()
 		if err != nil {
 			undo()

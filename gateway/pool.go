@@ -141,8 +141,9 @@ type SessionConfig struct {
 	Group *Group
 	// Start says where the topics begin; the zero Start is their end.
 	Start record.Start
-	// Filter, if set, is what the topics' records have to match.
-	Filter Filter
+	// Filter, if set, makes what the topics' records have to match. It is asked
+	// once the session has its place in the pool, also where it has no topics.
+	Filter MakeFilter
 	// Talk, if set, is what the session's subprotocol says beside records. It is
 	// the session's own.
 	Talk Talk
@@ -159,8 +160,9 @@ type SessionConfig struct {
 }
 
 // Open makes a session whose positions in its topics are fixed; it sends nothing
-// before Serve. It returns ErrFull, ErrDraining, or record.ErrUnavailable when
-// the positions are not known before ctx is done. A session that was opened must
+// before Serve. It returns ErrFull, ErrFullGroups, ErrDraining, ErrTooManyFilters,
+// ErrTooManyMissing, what Filter returns, or record.ErrUnavailable when the positions
+// are not known before ctx is done. A session that was opened must
 // be served or aborted.
 func (p *Pool) Open(ctx context.Context, cfg SessionConfig) (*Session, error) {
 	p.mu.Lock()
@@ -181,7 +183,13 @@ func (p *Pool) Open(ctx context.Context, cfg SessionConfig) (*Session, error) {
 
 	s := newSession(p, cfg)
 	if cfg.Group != nil {
-		s.join(*cfg.Group, cfg.Filter)
+		filter, err := cfg.Filter.filter(ctx)
+		if err != nil {
+			s.leave()
+			p.vacate(true)
+			return nil, err
+		}
+		s.join(*cfg.Group, filter)
 		return s, nil
 	}
 	sub := Subscription{Topics: cfg.Topics, Start: cfg.Start, Filter: cfg.Filter}
@@ -228,11 +236,14 @@ func (p *Pool) Sessions() int {
 }
 
 // release gives back a session's place.
-func (p *Pool) release(s *Session) {
+func (p *Pool) release(s *Session) { p.vacate(s.member != nil) }
+
+// vacate gives back a place of a session, or one of a member of a group.
+func (p *Pool) vacate(grouped bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.sessions--
-	if s.member != nil {
+	if grouped {
 		p.grouped--
 	}
 	if p.draining && p.sessions == 0 {

@@ -16,6 +16,11 @@ type arrival struct {
 
 // Started is called by the source when it knows where reading begins.
 func (t *topic) Started(s record.Started) {
+	t.mu.Lock()
+	if t.stands() != topicGone {
+		t.stand(topicFound)
+	}
+	t.mu.Unlock()
 	select {
 	case <-t.settled:
 		t.queueUp(arrival{started: &s}, 0)

@@ -57,10 +57,14 @@ func (f *follower) settle(ctx context.Context, start record.Start) error {
 	}
 	t.mu.Lock()
 	fresh := t.missing && !t.moved()
+	crowded := t.stands() == topicCrowded
 	if f.id == (record.TopicID{}) {
 		f.id = t.topicID() // nobody knew it when the follower was made
 	}
 	t.mu.Unlock()
+	if crowded {
+		return ErrTooManyMissing
+	}
 	if fresh {
 		return nil // all that will come is still to come
 	}

@@ -12,8 +12,8 @@ const (
 	// maxAsked is how many of a client's subscriptions and ends of such may wait
 	// before the client is no longer read from.
 	maxAsked = 16
-	// settlePatience is how long it may take to find out where a subscription
-	// begins.
+	// settlePatience is how long it may take to make a subscription's filter and to
+	// find out where it begins.
 	settlePatience = 5 * time.Second
 )
 
@@ -25,10 +25,11 @@ type Subscription struct {
 	Topics []string
 	// Start says where they begin; the zero Start is their end.
 	Start record.Start
-	// Filter, if set, is what records have to match.
-	Filter Filter
-	// Check, if set, is asked about each of the topics before; its error is that
-	// of Failed.
+	// Filter, if set, makes what records have to match. Its error is that of
+	// Failed.
+	Filter MakeFilter
+	// Check, if set, is asked about each of the topics before that; its error is
+	// that of Failed.
 	Check func(ctx context.Context, topic string) error
 }
 

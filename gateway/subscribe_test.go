@@ -44,7 +44,7 @@ func (commander) Receive(s *Session, _ bool, message []byte) {
 		sub.Start = record.Start{Kind: record.StartPositions, Positions: c.From}
 	}
 	if c.Nth > 0 {
-		sub.Filter = everyNth(c.Nth)
+		sub.Filter = made(everyNth(c.Nth))
 	}
 	if c.Fail {
 		sub.Check = func(context.Context, string) error { return record.ErrUnknownTopic }

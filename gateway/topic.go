@@ -33,6 +33,8 @@ type topic struct {
 	next map[int32]int64
 	// missing tells that the topic did not exist when it was first looked for.
 	missing bool
+	// standing is a standing, changed under the lock.
+	standing atomic.Int32
 	// id is the topic's id, nil where it is not known.
 	id atomic.Pointer[record.TopicID]
 
@@ -54,6 +56,7 @@ type topic struct {
 func readTopic(h *Hub, name string) *topic {
 	t := &topic{hub: h, name: name, settled: make(chan struct{}), tails: make(map[encodingKey]*tail), next: make(map[int32]int64), chains: make(map[string]*chained)}
 	t.pacer.progress = make(chan struct{}, 1)
+	h.standing[topicSought].Add(1)
 	// The source may call back before Read returns.
 	t.qmu.Lock()
 	defer t.qmu.Unlock()
@@ -66,17 +69,6 @@ func (t *topic) stop() {
 	reading := t.reading
 	t.qmu.Unlock()
 	reading.Stop()
-}
-
-// Missing is called by the source when the brokers say that there is no such
-// topic: it will be read from its first record.
-func (t *topic) Missing() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.settle.Do(func() {
-		t.missing = true
-		close(t.settled)
-	})
 }
 
 // started notes where partitions begin, and the topic's id.
@@ -232,8 +224,8 @@ func (t *tail) sieves() []*sieve {
 	return nil
 }
 
-// drop frees a tail that nobody has followed for keep_reading, and ends the
-// reading of the topic with its last tail.
+// drop frees a tail that nobody has followed for keep_reading, or at all where the
+// topic does not exist, and ends the reading of the topic with its last tail.
 func (t *topic) drop(tl *tail) {
 	h := t.hub
 	h.mu.Lock()
@@ -244,6 +236,7 @@ func (t *topic) drop(tl *tail) {
 		tl.hold(-tl.held)
 		if len(t.tails) == 0 && h.topics[t.name] == t {
 			delete(h.topics, t.name)
+			t.stand(topicGone)
 			last = true
 		}
 	}
@@ -280,4 +273,5 @@ func (t *topic) close() {
 	t.hub.tails.Add(-int64(len(t.tails)))
 	clear(t.tails)
 	clear(t.chains)
+	t.stand(topicGone)
 }

@@ -31,8 +31,8 @@ type watch struct {
 }
 
 // metadata asks the brokers about topics, on a connection of its own, with one
-// request at a time for all topics that are wanted by then. It asks without end
-// while a topic is watched, and never causes a topic to be created.
+// request at a time. It asks without end while a topic is watched, and never causes a
+// topic to be created.
 type metadata struct {
 	c     *Cluster
 	wake  chan struct{}
@@ -53,6 +53,7 @@ type metadata struct {
 	next     int // the candidate to try next
 	failures int
 	question question
+	turn     bool // topics that are known to exist are next
 }
 
 func newMetadata(c *Cluster) *metadata {
@@ -175,6 +176,7 @@ func (m *metadata) lookup(ctx context.Context, topic string, maxAge time.Duratio
 		m.waiters[topic] = rest
 	} else {
 		delete(m.waiters, topic)
+		delete(m.asked, topic)
 	}
 	m.mu.Unlock()
 	if m.c.ctx.Err() != nil {
@@ -188,68 +190,6 @@ func (m *metadata) broker(id int32) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.brokers[id]
-}
-
-// collect takes the topics that are to be asked for now, with those who wait for
-// them; if there are none it returns the time until the next.
-func (m *metadata) collect() (names []string, waiters map[string][]waiter, wait time.Duration) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	now := time.Now()
-	wait = time.Hour
-	// Along with what is due now goes what half of its period is over of, so that
-	// the topics with one period end up in one request, whenever each began.
-	soon := func(at time.Time, slack time.Duration) bool { return !at.After(now.Add(slack)) }
-	urgent := false
-	for _, at := range m.asked {
-		urgent = urgent || soon(at, 0)
-		wait = min(wait, at.Sub(now))
-	}
-	for _, e := range m.watched {
-		urgent = urgent || soon(e.due, 0)
-		wait = min(wait, e.due.Sub(now))
-	}
-	if !urgent {
-		return nil, nil, max(wait, time.Millisecond)
-	}
-	set := map[string]struct{}{}
-	for name, at := range m.asked {
-		if soon(at, 0) {
-			set[name] = struct{}{}
-			delete(m.asked, name)
-		}
-	}
-	for name, e := range m.watched {
-		if soon(e.due, e.period/2) {
-			set[name] = struct{}{}
-			e.due = now.Add(m.c.timings.refresh)
-		}
-	}
-	waiters = map[string][]waiter{}
-	for name := range set {
-		names = append(names, name)
-		if w := m.waiters[name]; w != nil {
-			waiters[name] = w
-			delete(m.waiters, name)
-		}
-	}
-	return names, waiters, 0
-}
-
-// giveBack undoes collect for names that no answer came for.
-func (m *metadata) giveBack(names []string, waiters map[string][]waiter, at time.Time) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, name := range names {
-		w := slices.DeleteFunc(waiters[name], func(w waiter) bool { return w.ctx.Err() != nil })
-		if len(w) > 0 {
-			m.waiters[name] = append(w, m.waiters[name]...)
-			m.asked[name] = at
-		}
-		if e := m.watched[name]; e != nil && at.Before(e.due) {
-			e.due = at
-		}
-	}
 }
 
 // loop asks until the cluster is closed.

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/IBM/sarama"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -100,6 +103,140 @@ func TestWaitersOfAnOutageAreForgotten(t *testing.T) {
 			t.Fatalf("%d topics are still waited for", n)
 		case <-time.After(time.Millisecond):
 		}
+	}
+}
+
+// However many topics are waited for that do not exist, they are asked for in
+// requests of bounded size, and never along with those that do.
+func TestMissingTopicsAreAskedForApart(t *testing.T) {
+	const missing = 2*maxUnheard + 500
+	f := newFake(t, kfake.SeedTopics(1, "a"))
+	asked := requests{more: make(chan struct{}, 1)}
+	f.ControlKey(int16(kmsg.Metadata), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		f.KeepControl()
+		asked.add(r.(*kmsg.MetadataRequest))
+		return nil, nil, false
+	})
+	c := newCluster(t, f, quick)
+	real := read(t, c, "a", true)
+	real.started()
+	var none sync.WaitGroup
+	none.Add(missing)
+	for i := range missing {
+		defer c.Source(true).Read(fmt.Sprint("missing", i), &absentSink{missing: none.Done}).Stop()
+	}
+	none.Wait()
+	for asked.of("a") < 20 || asked.of("missing0") < 5 {
+		select {
+		case <-asked.more:
+		case <-time.After(patience):
+			t.Fatal("they are not asked for any more")
+		}
+	}
+	grow(t, f, "a", 2)
+	real.until("the new partition", func() bool { return len(real.starts) == 2 })
+	asked.mu.Lock()
+	defer asked.mu.Unlock()
+	for _, names := range asked.all {
+		if len(names) > maxUnheard {
+			t.Errorf("%d topics are asked for in one request", len(names))
+		}
+		if len(names) > 1 && slices.Contains(names, "a") {
+			t.Errorf("a is asked for along with %d others", len(names)-1)
+		}
+	}
+}
+
+// absentSink is the sink of a topic that does not exist.
+type absentSink struct {
+	countingSink
+	missing func()
+}
+
+func (s *absentSink) Missing() { s.missing() }
+
+// requests are the names that metadata was asked for with.
+type requests struct {
+	mu  sync.Mutex
+	all [][]string
+	// more is sent to after each.
+	more chan struct{}
+}
+
+func (r *requests) add(req *kmsg.MetadataRequest) {
+	var names []string
+	for _, t := range req.Topics {
+		if t.Topic != nil {
+			names = append(names, *t.Topic)
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.all = append(r.all, names)
+	select {
+	case r.more <- struct{}{}:
+	default:
+	}
+}
+
+// of returns how many requests asked for a topic.
+func (r *requests) of(name string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := 0
+	for _, names := range r.all {
+		if slices.Contains(names, name) {
+			n++
+		}
+	}
+	return n
+}
+
+// Topics that exist wait for no more than one request for others; of these, the ones
+// that nothing is known of go first.
+func TestMissingTopicsTakeTurns(t *testing.T) {
+	c, err := New(Config{Brokers: []string{"127.0.0.1:1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	m, now := c.meta, time.Now()
+	know := func(name string, err sarama.KError) {
+		m.cache[name] = &topicInfo{name: name, err: err, at: now, partitions: []partitionInfo{{}}}
+		m.watched[name] = &watch{due: now, period: time.Second}
+	}
+	for i := range 5 * maxUnheard {
+		know(fmt.Sprint("missing", i), sarama.ErrUnknownTopicOrPartition)
+	}
+	for i := range 2 * maxUnheard {
+		know(fmt.Sprint("real", i), sarama.ErrNoError)
+	}
+	m.watched["new"] = &watch{due: now}
+	m.asked["asked"] = now
+	lots := make([][]string, 6)
+	for i := range lots {
+		lots[i], _, _ = m.collect()
+	}
+	known := func(name string) bool { return strings.HasPrefix(name, "real") }
+	first := slices.IndexFunc(lots, func(names []string) bool { return known(names[0]) })
+	if first > 1 || len(lots[first]) != 2*maxUnheard {
+		t.Fatalf("the request number %d asks for %d real topics", first, len(lots[first]))
+	}
+	rest := slices.Delete(lots, first, first+1)
+	if !slices.Contains(rest[0], "new") || !slices.Contains(rest[0], "asked") {
+		t.Error("what nothing is known of has to wait")
+	}
+	seen := map[string]bool{}
+	for _, names := range rest {
+		if len(names) != maxUnheard || slices.ContainsFunc(names, known) {
+			t.Errorf("%d topics are asked for together", len(names))
+		}
+		for _, name := range names {
+			seen[name] = true
+		}
+	}
+	if len(seen) != 5*maxUnheard {
+		t.Errorf("%d topics are asked for", len(seen))
 	}
 }
 

@@ -88,7 +88,8 @@ func newTopicInfo(t *sarama.TopicMetadata, now time.Time) *topicInfo {
 
 // trim keeps the cache within bounds. The caller holds m.mu.
 func (m *metadata) trim(now time.Time) {
-	if len(m.cache) <= maxCached {
+	watched := len(m.watched) // which have to stay
+	if len(m.cache) <= maxCached+watched {
 		return
 	}
 	for _, limit := range []time.Duration{time.Minute, m.c.timings.negative, math.MinInt64} {
@@ -96,11 +97,11 @@ func (m *metadata) trim(now time.Time) {
 			if m.watched[name] == nil && now.Sub(t.at) > limit {
 				delete(m.cache, name)
 			}
-			if limit == math.MinInt64 && len(m.cache) <= maxCached*3/4 {
+			if limit == math.MinInt64 && len(m.cache) <= maxCached*3/4+watched {
 				break
 			}
 		}
-		if len(m.cache) <= maxCached*3/4 {
+		if len(m.cache) <= maxCached*3/4+watched {
 			return
 		}
 	}
