@@ -110,8 +110,9 @@ type Handler struct {
 	// ended. Default: 30s.
 	WriteTimeout caddy.Duration `json:"write_timeout,omitempty"`
 
-	// How long a record may wait for Kafka's acknowledgement. One for which
-	// none came has an unknown outcome: it may have been written or not.
+	// How long a record may wait for Kafka's acknowledgement. One that was sent
+	// by then has an unknown outcome: it may have been written or not. One that
+	// was not, or that Kafka turned away each time, has failed.
 	// Default: 30s.
 	PublishTimeout caddy.Duration `json:"publish_timeout,omitempty"`
 

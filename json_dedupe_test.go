@@ -105,6 +105,61 @@ func TestNumberedRecords(t *testing.T) {
 	}
 }
 
+// TestResume: a session goes on with the series of one other, and says so before its
+// first numbered record. Else a client could have as many series as it likes.
+func TestResume(t *testing.T) {
+	broker := kafkatest.Shared(t)
+	topic := newTopics(t, broker, 1)[0]
+	s := startSite(t, broker.Addr(), open)
+	resume := func(c *jsonClient, secret, answer string) {
+		t.Helper()
+		if f := c.do("resume", object{"producer_secret": secret}, answer); answer == "error" && (f.Code != "bad_request" || f.Retriable) {
+			t.Errorf("%s", f.raw)
+		}
+	}
+	first := s.dialJSON("")
+	own, other := first.welcome.ProducerSecret, "AAAAAAAAAAAAAAAAAAAAAA"
+	first.publish(numberedRecord(topic, "tab", 0))
+	resume(first, other, "error")
+	resume(first, own, "resumed") // it has them already
+	if f := first.publish(numberedRecord(topic, "tab", 0)); !f.Duplicate {
+		t.Errorf("%s", f.raw)
+	}
+
+	second := s.dialJSON("")
+	second.send(`{"type":"resume","id":"guess","producer_secret":"guess"}`)
+	second.answer(`"guess"`, "error") // it does not count
+	second.publish(object{"topic": topic, "value": "without a number"})
+	resume(second, own, "resumed")
+	resume(second, own, "resumed")
+	resume(second, other, "error")
+	resume(second, second.welcome.ProducerSecret, "error")
+	if f := second.publish(numberedRecord(topic, "tab", 0)); !f.Duplicate {
+		t.Errorf("%s", f.raw)
+	}
+
+	// A record that is refused is one, too.
+	third := s.dialJSON("")
+	third.fails("publish", numberedRecord("no/topic", "tab", 0), "unknown_topic")
+	resume(third, own, "error")
+}
+
+// TestNobodyFillsTheMemory: clients that may not publish do not have the series of
+// others forgotten, however many secrets they make up.
+func TestNobodyFillsTheMemory(t *testing.T) {
+	broker := kafkatest.Shared(t)
+	topic := newTopics(t, broker, 1)[0]
+	s := startSite(t, broker.Addr(), "publish "+topic+"\n")
+	c, denied := s.dialJSON(""), s.dialJSON("")
+	c.publish(numberedRecord(topic, "tab", 0))
+	for i := range 2 * 8 { // what a secret may have
+		denied.fails("publish", numberedRecord("denied", fmt.Sprint("tab ", i), 0), "not_allowed")
+	}
+	if f := c.publish(numberedRecord(topic, "tab", 0)); !f.Duplicate {
+		t.Errorf("%s", f.raw)
+	}
+}
+
 // TestSequences: numbers may be skipped and come in any order, up to a thousand
 // behind the newest.
 func TestSequences(t *testing.T) {

@@ -244,9 +244,24 @@ func TestKafkaErrors(t *testing.T) {
 	if f := c.publish(object{"topic": "topic", "value": "2"}); f.Offset != nil || f.Timestamp != nil || f.Duplicate {
 		t.Errorf("%s", f.raw)
 	}
+	// One that Kafka does not write for now has failed, and its number is free.
+	free, taken := numberedRecord("topic", "tab", 0), numberedRecord("topic", "tab", 1)
 	stuck := kafka.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotEnoughReplicas, Count: -1})
-	f := c.do("publish", object{"topic": "topic", "value": "stuck"}, "error")
-	check(f, "unknown_outcome", "unknown", "")
+	check(c.do("publish", free, "error"), "unavailable", "failed", "NOT_ENOUGH_REPLICAS")
+	stuck.Remove()
+	if f := c.publish(free); f.Duplicate {
+		t.Errorf("%s", f.raw)
+	}
+	// Of one that it has written and did not say so, nobody knows. Where it has a
+	// number, that is the answer to each request with it.
+	stuck = kafka.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotEnoughReplicasAfterAppend, Count: -1})
+	check(c.do("publish", object{"topic": "topic", "value": "stuck"}, "error"), "unknown_outcome", "unknown", "")
+	for range 2 {
+		f := c.do("publish", taken, "error")
+		if f.Code != "unknown_outcome" || f.Outcome != "unknown" || f.Retriable {
+			t.Errorf("%s", f.raw)
+		}
+	}
 	stuck.Remove()
 	kafka.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata}, Topic: "other", Err: kerr.TopicAuthorizationFailed, Count: -1})
 	check(c.do("publish", object{"topic": "other", "value": "x"}, "error"), "refused", "failed", "TOPIC_AUTHORIZATION_FAILED")

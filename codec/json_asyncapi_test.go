@@ -59,11 +59,12 @@ func frames() map[string]appender {
 		`{"type":"error","id":"a\u0041","code":"unavailable","message":"a \"b\"\n","retriable":true,"outcome":"failed","kafka_error":"K","topic":"orders"}`: &Failure{
 			ID: id, Code: CodeUnavailable, Message: "a \"b\"\n", Outcome: OutcomeFailed, KafkaError: "K", Topic: "orders",
 		},
-		`{"type":"error","id":7,"code":"unknown_outcome","message":"m","retriable":true,"outcome":"unknown"}`: &Failure{ID: []byte("7"), Code: CodeUnknownOutcome, Message: "m", Outcome: OutcomeUnknown},
-		`{"type":"status","status":"waiting","topic":"orders"}`:                                               &Waiting{Topic: "orders"},
-		`{"type":"status","status":"unreachable","since":1716400000123}`:                                      &Unreachable{Since: at},
-		`{"type":"status","status":"reachable"}`:                                                              Reachable{},
-		`{"type":"status","status":"caught_up","topic":"orders"}`:                                             &CaughtUp{Topic: "orders"},
+		`{"type":"error","id":7,"code":"unknown_outcome","message":"m","retriable":true,"outcome":"unknown"}`:  &Failure{ID: []byte("7"), Code: CodeUnknownOutcome, Message: "m", Outcome: OutcomeUnknown},
+		`{"type":"error","id":8,"code":"unknown_outcome","message":"m","retriable":false,"outcome":"unknown"}`: &Failure{ID: []byte("8"), Code: CodeUnknownOutcome, Message: "m", Outcome: OutcomeUnknown, Final: true},
+		`{"type":"status","status":"waiting","topic":"orders"}`:                                                &Waiting{Topic: "orders"},
+		`{"type":"status","status":"unreachable","since":1716400000123}`:                                       &Unreachable{Since: at},
+		`{"type":"status","status":"reachable"}`:                                                               Reachable{},
+		`{"type":"status","status":"caught_up","topic":"orders"}`:                                              &CaughtUp{Topic: "orders"},
 		`{"type":"status","status":"gap","topic":"orders","partition":1,"from":18,"to":40,"reason":"deleted"}`: &Gap{
 			Topic: "orders", Partition: 1, From: 18, To: 40, Reason: GapDeleted,
 		},

@@ -57,13 +57,14 @@ const (
 	// CodeRefused: Kafka refused the record or the look-up, and would again: it
 	// is invalid, or the gateway may not do that. Not retriable.
 	CodeRefused ErrorCode = "refused"
-	// CodeUnavailable: Kafka cannot be reached, the gateway stops, or it has as
-	// much to do for clients as it takes on (filters, missing topics). Nothing
-	// was written. Retriable.
+	// CodeUnavailable: Kafka cannot be reached or does not take records for now
+	// (too few replicas), the gateway stops, or it has as much to do for clients
+	// as it takes on (filters, missing topics). Nothing was written. Retriable.
 	CodeUnavailable ErrorCode = "unavailable"
 	// CodeUnknownOutcome: the record was sent to Kafka and no answer came in
-	// time, so it may have been written or not. Retriable; a record that is not
-	// numbered may then be there twice.
+	// time, so it may have been written or not. Retriable where the record is not
+	// numbered, and may then be there twice. Else that is the answer to each
+	// request with the number: see Failure.Final.
 	CodeUnknownOutcome ErrorCode = "unknown_outcome"
 	// CodeOutOfWindow: the sequence number is so far behind the newest of that
 	// producer that nobody knows any more whether the record was written. Not
@@ -81,7 +82,7 @@ const (
 )
 
 // Retriable reports whether the same request may succeed when it is sent again
-// later.
+// later, unless the Failure is Final.
 func (c ErrorCode) Retriable() bool {
 	switch c {
 	case CodeUnavailable, CodeUnknownOutcome, CodeTooManyProducers, CodeInternal:
@@ -112,6 +113,9 @@ type Failure struct {
 	ID []byte
 	// Code says what went wrong, and with it whether it is retriable.
 	Code ErrorCode
+	// Final says that the same request will have the same answer, whatever the
+	// code: that of a numbered record is remembered.
+	Final bool
 	// Message is a short English sentence for people.
 	Message string
 	// Outcome is what became of the record of a publish request; empty for all
@@ -135,7 +139,7 @@ func (f *Failure) Append(dst []byte) []byte {
 	dst = appendTextMember(dst, "code", string(f.Code))
 	dst = appendTextMember(dst, "message", cut(f.Message, maxMessage))
 	dst = append(dst, `,"retriable":`...)
-	dst = strconv.AppendBool(dst, f.Code.Retriable())
+	dst = strconv.AppendBool(dst, f.Code.Retriable() && !f.Final)
 	dst = appendOptional(dst, "outcome", string(f.Outcome))
 	dst = appendOptional(dst, "kafka_error", f.KafkaError)
 	dst = appendOptional(dst, "topic", f.Topic)

@@ -119,6 +119,46 @@ func TestFailedMayBeTriedAgain(t *testing.T) {
 	d.begin(0, dedupe.Conflict)
 }
 
+// TestFailuresAloneAreForgotten: a series of which nothing was ever remembered takes
+// no room. Else whoever may not publish could fill the memory, and have the series
+// of others forgotten.
+func TestFailuresAloneAreForgotten(t *testing.T) {
+	failed := dedupe.Answer{Result: dedupe.Failed, Err: record.ErrRefused}
+	m := dedupe.New(dedupe.Config{Entries: 64, Window: 10})
+	d := &desk{t, m, "user", "tab"}
+	d.write(0)
+	for i := range 1000 {
+		other := &desk{t, m, fmt.Sprint("guest-", i), "tab"}
+		other.m.Finish(other.begin(0, dedupe.Fresh), failed)
+	}
+	d.repeat(0, written(0))
+	if s := m.Stats(); s != (dedupe.Stats{Owners: 1, Producers: 1, Entries: s.Entries}) || s.Entries > 20 {
+		t.Errorf("%+v", s)
+	}
+	// Neither a failure among others makes a series be forgotten, ...
+	d.m.Finish(d.begin(1, dedupe.Fresh), failed)
+	d.repeat(0, written(0))
+	// ... nor one while another record is in flight, ...
+	two := &desk{t, m, "user", "two"}
+	first, second := two.begin(0, dedupe.Fresh), two.begin(1, dedupe.Fresh)
+	m.Finish(first, failed)
+	two.begin(0, dedupe.Fresh)
+	m.Finish(second, written(1))
+	two.repeat(1, written(1))
+	// ... nor one after others that are behind the window now: they were there.
+	far := &desk{t, m, "user", "far"}
+	far.write(0)
+	far.m.Finish(far.begin(100, dedupe.Fresh), failed)
+	far.begin(0, dedupe.OutOfWindow)
+	// The same of one that was finished when it was behind the window already.
+	late := &desk{t, m, "user", "late"}
+	first = late.begin(0, dedupe.Fresh)
+	second = late.begin(100, dedupe.Fresh)
+	m.Finish(first, written(0))
+	m.Finish(second, failed)
+	late.begin(0, dedupe.OutOfWindow)
+}
+
 func TestRepeatOfOneInFlightWaits(t *testing.T) {
 	for _, a := range []dedupe.Answer{
 		written(4),

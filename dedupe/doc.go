@@ -36,7 +36,8 @@
 // Clients with a user's name and clients with nothing but a secret, which
 // costs nothing to have many of, are best kept in two Memories: then the latter
 // cannot crowd out the former. Nothing is remembered of an owner that numbers
-// no record.
+// no record, nor of a producer all of whose records have failed: whoever may not
+// publish takes no room.
 //
 // # What remains possible
 //

@@ -4,7 +4,8 @@ package dedupe
 // be called once for every Fresh, with the result that is certain: Failed is
 // for records that were not written and will not be, and everything in doubt is
 // Unknown. It calls those who wait for the answer, without any lock held, and
-// returns when they have. A second call changes nothing as long as the sequence
+// returns when they have. A producer all of whose records have Failed is forgotten
+// with the last of them. A second call changes nothing as long as the sequence
 // is remembered.
 func (m *Memory) Finish(t Ticket, a Answer) {
 	now := m.now()
@@ -26,7 +27,12 @@ func (m *Memory) Finish(t Ticket, a Answer) {
 		}
 	}
 	p.flights--
-	m.touch(p, now)
+	p.holds = p.holds || a.Result != Failed
+	if p.flights == 0 && !p.holds {
+		m.drop(p)
+	} else {
+		m.touch(p, now)
+	}
 	m.mu.Unlock()
 
 	a.Duplicate = true

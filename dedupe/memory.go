@@ -87,6 +87,9 @@ type producer struct {
 	// flights is how many tickets there are, those of sequences included that
 	// the ring has no room for any more.
 	flights int
+	// holds tells that some record of it did not fail. As long as none did, it
+	// is as good as new.
+	holds bool
 	// waiting are those who repeated a sequence that is in flight. Nil most of
 	// the time.
 	waiting map[int64][]func(Answer)

@@ -58,6 +58,7 @@ type modelled struct {
 	lost            int64 // the highest sequence that was there and then out of the window
 	entries         map[int64]*flight
 	flights         int
+	holds           bool // something of it was remembered once
 	used            time.Time
 }
 
@@ -283,7 +284,12 @@ func (m *model) land(rt *rapid.T, i int, a dedupe.Answer) {
 		delete(e.of.entries, e.sequence)
 	}
 	e.of.flights--
+	e.of.holds = e.of.holds || a.Result != dedupe.Failed
 	m.use(e.of)
+	if p := e.of; p.flights == 0 && !p.holds {
+		m.idle = m.idle[:len(m.idle)-1] // it is the last
+		delete(m.series, p.owner+p.producer)
+	}
 }
 
 // check holds the Memory to its bounds.

@@ -64,6 +64,9 @@ type Dialog struct {
 	owner  string
 	secret string
 	memory *dedupe.Memory
+	// resumed tells that the owner is that of an earlier session, numbers that a
+	// record was numbered; both are the reader's own.
+	resumed, numbers bool
 
 	topics topics
 }
@@ -259,14 +262,22 @@ func retryAfter(code int) frame {
 	return &codec.RetryAfter{Delay: soon + extra + rand.N(later-soon)}
 }
 
-// resume has the session go on with the numbered records of an earlier one.
+// resume has the session go on with the numbered records of an earlier one. It may
+// do so once: a secret costs nothing, and each gives room for more records.
 func (d *Dialog) resume(s *gateway.Session, q *codec.Request) {
-	if d.cfg.User == "" {
-		if !dedupe.ValidSecret(q.Secret) {
+	if d.cfg.User == "" && q.Secret != d.owner {
+		switch {
+		case !dedupe.ValidSecret(q.Secret):
 			d.fail(s, q.ID, codec.CodeBadRequest, `"producer_secret" is none that a welcome has`)
 			return
+		case d.numbers:
+			d.fail(s, q.ID, codec.CodeBadRequest, "resume comes before the session's first numbered record")
+			return
+		case d.resumed:
+			d.fail(s, q.ID, codec.CodeBadRequest, "the session has resumed with another producer_secret")
+			return
 		}
-		d.owner = q.Secret
+		d.owner, d.resumed = q.Secret, true
 	}
 	d.reply(s, &codec.Resumed{ID: q.ID})
 }

@@ -19,7 +19,8 @@ type flight struct {
 	id      []byte
 	record  record.Record
 	bytes   []byte // of the record
-	// numbered tells that the record has a number, and ticket whose it is.
+	// numbered tells that the record has a number, and ticket, of one that is
+	// fresh, whose it is.
 	numbered bool
 	ticket   dedupe.Ticket
 	// landed and repeated are the methods, bound once.
@@ -57,6 +58,7 @@ func (f *flight) done(again bool) {
 func (d *Dialog) publish(s *gateway.Session, q *codec.Request) {
 	f := d.flight(s, q)
 	if q.Producer != "" {
+		d.numbers = true
 		// A repeat waits like a record of its own.
 		size := f.record.Size()
 		if !s.Reserve(size) {
@@ -105,6 +107,7 @@ func (f *flight) repeat(a dedupe.Answer) {
 		o.Err = record.ErrUnknownOutcome
 	case dedupe.Written, dedupe.Failed:
 	}
+	f.numbered = true
 	f.answer(o, true)
 	f.done(true)
 	s.Release(size)
@@ -121,7 +124,8 @@ func (f *flight) answer(o record.Outcome, duplicate bool) {
 		e := &codec.Failure{ID: f.id, Outcome: codec.OutcomeFailed}
 		e.Code, e.Message = failure(o.Err)
 		if e.Code == codec.CodeUnknownOutcome {
-			e.Outcome = codec.OutcomeUnknown
+			// What is remembered of a number, nobody gets to know later.
+			e.Outcome, e.Final = codec.OutcomeUnknown, f.numbered
 		}
 		e.KafkaError = kafkaError(o.Err)
 		f.dialog.reply(f.session, e)

@@ -19,6 +19,9 @@ const (
 	written verdict = iota
 	// untouched: the broker did not write it, and may do so later.
 	untouched
+	// unsent: no broker can have got all of the request, and none does anything
+	// with a part of one.
+	unsent
 	// astray: whether it was written is not known; sending it again under the
 	// same number tells.
 	astray
@@ -36,6 +39,9 @@ const (
 	// not tell.
 	obscure
 )
+
+// again reports whether the batch is to be sent again as it is.
+func (v verdict) again() bool { return v == untouched || v == unsent || v == astray }
 
 // answer is what became of an attempt to write a batch.
 type answer struct {
@@ -109,13 +115,15 @@ func newAnswer(block *sarama.ProduceResponseBlock) answer {
 func (ln *lane) land(b *batch, a answer) {
 	o := ln.o
 	o.mu.Lock()
-	if b.open && a.verdict != written && a.verdict != untouched && a.verdict != astray {
+	if b.open && a.verdict != written && !a.verdict.again() {
 		// It is an attempt before that counts now, and nobody knows of that one.
 		a.verdict = obscure
 	}
 	expired := b.reported == len(b.entries)
 	if a.verdict == astray || a.verdict == obscure {
 		b.open = true
+	} else {
+		b.why = a.err
 	}
 	switch {
 	case a.verdict == written:
@@ -128,7 +136,7 @@ func (ln *lane) land(b *batch, a answer) {
 		ln.giveUp()
 		ln.proceed()
 		o.mu.Unlock()
-	case a.verdict == untouched, a.verdict == astray:
+	case a.verdict.again():
 		ln.park()
 		o.mu.Unlock()
 	case a.verdict == misplaced:
@@ -147,7 +155,7 @@ func (ln *lane) land(b *batch, a answer) {
 	default:
 		ln.fail(b, a) // unlocks
 	}
-	if a.verdict != astray {
+	if a.verdict != astray && a.verdict != unsent {
 		o.p.note(o.topic, a.err)
 	}
 }
@@ -224,7 +232,17 @@ func (ln *lane) divide(b *batch, a answer) {
 		// The next ones are to fit at once.
 		o.limit = min(o.limit, b.size/2)
 	}
-	ln.prepend(b.split(len(b.entries) / 2))
+	if n := b.reported; n > 0 {
+		// As trim does, so that no half has records with an outcome.
+		size := b.drop(n)
+		b.reported = 0
+		o.leave(n, size)
+	}
+	if n := len(b.entries) / 2; n > 0 {
+		ln.prepend(b.split(n))
+	} else {
+		b.renew()
+	}
 	ln.list()
 }
 

@@ -54,6 +54,8 @@ type batch struct {
 	// open says that some attempt may have written the batch, though no answer
 	// told so.
 	open bool
+	// why is the reason that a broker gave last for not having written it.
+	why error
 	// lent says that another batch uses memory of this one.
 	lent bool
 
@@ -114,17 +116,16 @@ func (b *batch) number(n numbering, codec sarama.CompressionCodec) {
 	}
 }
 
-// split moves the records from the n-th on to a batch of their own.
+// split moves the records from the n-th on to a batch of their own. None of them
+// may have its outcome.
 func (b *batch) split(n int) *batch {
-	rest := &batch{}
+	rest := &batch{why: b.why}
 	for i := range b.entries[n:] {
 		rest.take(&b.entries[n+i])
 	}
-	rest.reported = max(0, b.reported-n)
 	clear(b.entries[n:])
 	b.entries = b.entries[:n]
 	b.size -= rest.size
-	b.reported = min(b.reported, n)
 	b.renew()
 	return rest
 }

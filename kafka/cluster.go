@@ -119,9 +119,9 @@ func (c *Cluster) sourceOf(which *[2]*source, readCommitted bool, piece int32) *
 }
 
 // Close ends everything that the cluster does, within about a second: readings
-// stop, and producers are closed with records that were not acknowledged
-// reported as of unknown outcome. Whoever wants those written closes the
-// producers first (see Producer.Close). Close may be called more than once.
+// stop, and producers are closed without waiting for the records that they have.
+// Whoever wants those written closes the producers first (see Producer.Close).
+// Close may be called more than once.
 func (c *Cluster) Close() {
 	c.mu.Lock()
 	c.closed = true

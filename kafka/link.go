@@ -204,7 +204,8 @@ func (l *link) send(cn *conn, f *flight) {
 	err := cn.AsyncProduce(req, func(res *sarama.ProduceResponse, err error) { l.answered(cn, f, res, err) })
 	switch {
 	case err != nil:
-		l.answered(cn, f, nil, err)
+		// A write that failed left a part of the request to be sent, at least.
+		l.failed(cn, f, unsent, err)
 	case req.RequiredAcks == sarama.NoResponse:
 		l.landed(cn, 0, nil)
 		l.p.c.health.usable(cn.Addr())
@@ -218,20 +219,24 @@ func (l *link) send(cn *conn, f *flight) {
 // read, so that it must not use the connection.
 func (l *link) answered(cn *conn, f *flight, res *sarama.ProduceResponse, err error) {
 	if err != nil {
-		l.landed(cn, 0, err)
-		a := answer{verdict: astray, err: err}
-		if unsendable(err) {
-			a.verdict = refused
-		}
-		for i, ln := range f.lanes {
-			ln.land(f.batches[i], a)
-		}
+		l.failed(cn, f, astray, err)
 		return
 	}
 	l.landed(cn, res.ThrottleTime, nil)
 	l.p.c.health.answered(cn.Addr())
 	for i, ln := range f.lanes {
 		ln.land(f.batches[i], newAnswer(res.GetBlock(ln.o.topic, ln.partition)))
+	}
+}
+
+// failed deals with a request that has no answer.
+func (l *link) failed(cn *conn, f *flight, v verdict, err error) {
+	l.landed(cn, 0, err)
+	if unsendable(err) {
+		v = refused
+	}
+	for i, ln := range f.lanes {
+		ln.land(f.batches[i], answer{verdict: v, err: err})
 	}
 }
 

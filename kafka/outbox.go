@@ -179,13 +179,6 @@ func (o *outbox) close() <-chan struct{} {
 	return ch
 }
 
-// idle reports whether nothing is on its way.
-func (o *outbox) idle() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.gate.idle()
-}
-
 // onMetadata implements watcher: lanes that are in trouble try again at the
 // leaders that the brokers name now.
 func (o *outbox) onMetadata(t *topicInfo) {
@@ -215,80 +208,4 @@ func (o *outbox) leader(partition int32) int32 {
 		return noBroker
 	}
 	return o.leaders[partition]
-}
-
-// expire reports the records whose time is over by now as of unknown outcome. It
-// returns the next deadline, if there is one.
-func (o *outbox) expire(now time.Duration) (next time.Duration, more bool) {
-	over := o.overdue(func(e *entry) bool {
-		if e.deadline <= now {
-			return true
-		}
-		if !more || e.deadline < next {
-			next, more = e.deadline, true
-		}
-		return false
-	})
-	for _, done := range over {
-		done(unknownOutcome())
-	}
-	return next, more
-}
-
-// abandon reports everything as of unknown outcome. Nothing is sent any more.
-func (o *outbox) abandon() {
-	o.mu.Lock()
-	o.dead = true
-	if o.watching {
-		o.watching = false
-		o.p.c.meta.unwatch(o.topic, o)
-	}
-	o.mu.Unlock()
-	for _, done := range o.overdue(func(*entry) bool { return true }) {
-		done(unknownOutcome())
-	}
-}
-
-// overdue takes the records out, of each lane the first ones, for which over says
-// that they have waited long enough.
-func (o *outbox) overdue(over func(*entry) bool) []func(record.Outcome) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.gate.records == 0 {
-		return nil
-	}
-	var all []func(record.Outcome)
-	for _, ln := range o.lanes {
-		if b := ln.sending; b != nil {
-			for b.reported < len(b.entries) && over(&b.entries[b.reported]) {
-				all = append(all, b.entries[b.reported].done)
-				b.reported++
-			}
-			if b.reported == len(b.entries) && ln.state != flying {
-				ln.giveUp()
-			}
-		}
-		for b := ln.first; b != nil && over(&b.entries[0]); b = ln.first {
-			n := 1
-			for n < len(b.entries) && over(&b.entries[n]) {
-				n++
-			}
-			for i := range b.entries[:n] {
-				all = append(all, b.entries[i].done)
-			}
-			o.leave(n, b.drop(n))
-			if len(b.entries) > 0 {
-				break
-			}
-			ln.pop()
-		}
-	}
-	return all
-}
-
-func unknownOutcome() record.Outcome {
-	return record.Outcome{
-		Partition: record.AnyPartition, Offset: -1,
-		Err: fmt.Errorf("writing a record: no acknowledgement came in time: %w", record.ErrUnknownOutcome),
-	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -65,7 +64,7 @@ func TestTimeoutIsUnknownAndAnsweredOnce(t *testing.T) {
 	o := newOutcomes()
 	publish(t, p, o, text("a", "0"))
 	o.wait(t, 1)
-	h := f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotEnoughReplicas, Count: -1})
+	h := f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotEnoughReplicasAfterAppend, Count: -1})
 	publish(t, p, o, text("a", "1"))
 	if out := o.wait(t, 1)[0]; !errors.Is(out.Err, record.ErrUnknownOutcome) {
 		t.Fatal(out.Err)
@@ -76,7 +75,7 @@ func TestTimeoutIsUnknownAndAnsweredOnce(t *testing.T) {
 	if out := o.wait(t, 1)[0]; out.Err != nil {
 		t.Fatal(out.Err)
 	}
-	s.wants(0, "0", "2") // what was given up is not sent again
+	s.wants(0, "0", "1", "2") // it had been written, and is not sent again
 	if len(o.ch) > 0 {
 		t.Fatal("an answer too many")
 	}
@@ -147,8 +146,18 @@ func TestCloseReportsWhatIsLeft(t *testing.T) {
 		t.Errorf("it took %v", d)
 	}
 	all := o.wait(t, 50)
-	if slices.ContainsFunc(all, func(out record.Outcome) bool { return !errors.Is(out.Err, record.ErrUnknownOutcome) }) {
-		t.Error(all)
+	// What was sent may have been written; what was behind it was not.
+	unknown := 0
+	for _, out := range all {
+		switch {
+		case errors.Is(out.Err, record.ErrUnknownOutcome):
+			unknown++
+		case !errors.Is(out.Err, record.ErrClosed):
+			t.Error(out.Err)
+		}
+	}
+	if unknown == 0 {
+		t.Error("no outcome is unknown, and some records were sent")
 	}
 }
 

@@ -278,11 +278,12 @@ func (p *Producer) all() []*outbox {
 }
 
 // Close ends the producer. Records that were accepted are written until ctx is
-// done; what is not acknowledged by then is reported as of unknown outcome.
-// Records that come later are turned away with ErrClosed. It returns nil if
-// everything accepted had an answer, and else an error that wraps
-// ErrUnknownOutcome. The goroutines of the producer have ended shortly after.
-// Further calls wait for the first.
+// done. What may have been written by then and has no answer is reported as of
+// unknown outcome; the rest was not written, and fails with ErrClosed, with which
+// records that come later are turned away. It returns nil if everything accepted
+// had an answer, and else an error that wraps ErrUnknownOutcome where some of it
+// may have been written, and ErrUnavailable where none of it was. The goroutines
+// of the producer have ended shortly after. Further calls wait for the first.
 func (p *Producer) Close(ctx context.Context) error {
 	p.mu.Lock()
 	if p.closed {
@@ -299,17 +300,11 @@ func (p *Producer) Close(ctx context.Context) error {
 		p.c.mu.Unlock()
 	}()
 
-	var err error
 	all := p.all() // there will be no more that take records
 	for _, o := range all {
 		select {
 		case <-o.close():
 		case <-ctx.Done():
-		}
-	}
-	for _, o := range all {
-		if !o.idle() {
-			err = errLeftOver
 		}
 	}
 	// From here on nothing is waited for: connections break, and nothing is sent
@@ -319,8 +314,10 @@ func (p *Producer) Close(ctx context.Context) error {
 	p.mu.Unlock()
 	p.halt()
 	p.expiry.stop()
+	left, open := false, false
 	for _, o := range all {
-		o.abandon()
+		l, u := o.abandon()
+		left, open = left || l, open || u
 	}
 	finished := make(chan struct{})
 	go func() {
@@ -331,7 +328,11 @@ func (p *Producer) Close(ctx context.Context) error {
 	case <-finished:
 	case <-time.After(closeTimeout):
 	}
-	return err
+	switch {
+	case open:
+		return fmt.Errorf("closing the producer: records were not acknowledged in time: %w", record.ErrUnknownOutcome)
+	case left:
+		return fmt.Errorf("closing the producer: records could not be written in time: %w", record.ErrUnavailable)
+	}
+	return nil
 }
-
-var errLeftOver = fmt.Errorf("closing the producer: records were not acknowledged in time: %w", record.ErrUnknownOutcome)

@@ -26,8 +26,9 @@ type ProducerConfig struct {
 	// key, its headers and some overhead. The default is 1 MiB. The brokers
 	// have a limit of their own.
 	MaxMessageBytes int
-	// Timeout is how long a record's outcome is waited for before it is
-	// reported as unknown. The default is 30 s.
+	// Timeout is how long a record's outcome is waited for. Then it is reported
+	// as unknown if the record may have been written, else as
+	// record.ErrUnavailable. The default is 30 s.
 	Timeout time.Duration
 }
 

@@ -186,13 +186,16 @@ var (
 	// ErrOffsetGone means that a partition does not have an offset: its
 	// record was deleted, or the log ends before it.
 	ErrOffsetGone = errors.New("offset out of range")
-	// ErrUnavailable means that no broker answered in time.
+	// ErrUnavailable means that no broker did in time what it was asked for. A
+	// record was not written, and will not be: it was never sent, or brokers
+	// turned it away each time.
 	ErrUnavailable = errors.New("kafka is unreachable")
 	// ErrTooLarge means that the record is larger than the producer or the
 	// broker takes.
 	ErrTooLarge = errors.New("record too large")
 	// ErrUnknownOutcome means that the record may or may not have been
-	// written: it was sent, and no answer came in time.
+	// written, or may still be: it was sent, and no answer came, or none that
+	// tells. What was never sent has failed with another error.
 	ErrUnknownOutcome = errors.New("outcome unknown")
 	// ErrRefused means that Kafka answered with an error that trying again
 	// does not mend: the rights of the gateway, an invalid record.
