@@ -211,6 +211,38 @@ func TestGroupUnackedComeToTheNextOwner(t *testing.T) {
 	}
 }
 
+// TestGroupFullWindow has a partition be taken from a client that has acknowledged
+// nothing of all that it may have: it is told, and gets the rest of what it
+// keeps.
+func TestGroupFullWindow(t *testing.T) {
+	broker := kafkatest.Shared(t)
+	s := startSite(t, broker.Addr(), openGroups+"max_unacked 10\n")
+	k := newGroupKafka(t, broker, 2)
+	k.writes(40)
+	query := k.query("&from=earliest&ack=client")
+	one := s.member("one", query, nil, "kafka-json")
+	one.holds(2)
+	one.hears(10)
+	two := s.member("two", query, nil, "kafka-json")
+	two.holds(1)
+	kept := one.holds(1)[0]
+	two.hears(10)
+	// What has come of the partition that is gone does not count any more.
+	one.until("the window to be full of what is kept", func() bool { return one.last[kept] == 9 })
+	if f := one.ack(1, 1-kept, 1); f.Code != "not_assigned" {
+		t.Errorf("got %+v", f)
+	}
+	for next := int64(10); next < 40; next += 10 {
+		if f := one.ack(int(next), kept, next); f.Type != "acked" {
+			t.Fatalf("got %+v", f)
+		}
+		one.until("as many again", func() bool { return one.last[kept] == next+9 })
+	}
+	// It hears of a partition, too, that it cannot be given anything of.
+	two.leaves()
+	one.holds(2)
+}
+
 // TestGroupMemberKilled kills a whole Caddy with kill -9: what its clients have not
 // acknowledged comes again at another, what they have does not.
 func TestGroupMemberKilled(t *testing.T) {

@@ -13,8 +13,11 @@ const (
 	// maxAcks is how many acknowledgements of a client may wait to be committed
 	// before it is no longer read from.
 	maxAcks = 256
-	// ackPatience is how long Kafka has to commit them.
-	ackPatience = 30 * time.Second
+	// ackPatience is how long Kafka has to commit those that wait together, and
+	// awayPatience how long it has after it did not for that long: whoever waits
+	// behind them, and a client that has gone meanwhile, is to be noticed.
+	ackPatience  = 30 * time.Second
+	awayPatience = 5 * time.Second
 )
 
 // ack is what a client is done with.
@@ -83,16 +86,31 @@ func (m *member) commitAll() {
 		case m.acked <- struct{}{}:
 		default:
 		}
-		if len(acks) > 1 && m.commit(together(acks)) == nil {
+		m.commitRound(acks)
+	}
+}
+
+// commitRound commits acknowledgements and answers them. It does not take longer for
+// many than for one.
+func (m *member) commitRound(acks []ack) {
+	most := ackPatience
+	if m.away {
+		most = awayPatience
+	}
+	ctx, cancel := context.WithTimeout(m.ctx, most)
+	defer cancel()
+	if len(acks) > 1 {
+		err := m.commit(ctx, together(acks))
+		if err == nil || errors.Is(err, record.ErrUnavailable) || errors.Is(err, record.ErrClosed) {
 			for _, a := range acks {
-				a.done(nil)
+				a.done(err)
 			}
-			continue
+			return
 		}
-		// One of them may be wrong.
-		for _, a := range acks {
-			a.done(m.commit(a.next))
-		}
+	}
+	// One of them may be wrong.
+	for _, a := range acks {
+		a.done(m.commit(ctx, a.next))
 	}
 }
 
@@ -113,20 +131,22 @@ func together(acks []ack) map[string]map[int32]int64 {
 }
 
 // commit commits positions and makes room for more records.
-func (m *member) commit(next map[string]map[int32]int64) error {
+func (m *member) commit(ctx context.Context, next map[string]map[int32]int64) error {
 	if err := m.delivered(next); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(m.ctx, ackPatience)
-	defer cancel()
 	err := m.Commit(ctx, next)
-	if err == nil {
+	m.away = errors.Is(err, record.ErrUnavailable)
+	if noted(err) {
 		for topic, partitions := range next {
 			for p, offset := range partitions {
 				m.settle(topicPartition{topic, p}, offset)
 			}
 		}
-		return nil
+		return err
+	}
+	if errors.Is(err, record.ErrRefused) && m.delivered(next) != nil {
+		return ErrNotDelivered // by now: the partition was taken and given back meanwhile
 	}
 	if !errors.Is(err, record.ErrNotAssigned) {
 		return err
@@ -135,12 +155,18 @@ func (m *member) commit(next map[string]map[int32]int64) error {
 	// with of the others counts.
 	for topic, partitions := range next {
 		for p, offset := range partitions {
-			if m.Commit(ctx, map[string]map[int32]int64{topic: {p: offset}}) == nil {
+			if noted(m.Commit(ctx, map[string]map[int32]int64{topic: {p: offset}})) {
 				m.settle(topicPartition{topic, p}, offset)
 			}
 		}
 	}
 	return err
+}
+
+// noted reports whether the client is rid of what it has acknowledged: Kafka has it,
+// or will as soon as it answers, or has the topic no more.
+func noted(err error) bool {
+	return err == nil || errors.Is(err, record.ErrUnavailable) || errors.Is(err, record.ErrUnknownTopic)
 }
 
 // delivered reports an error where positions are behind what the client was given.
@@ -157,7 +183,7 @@ func (m *member) delivered(next map[string]map[int32]int64) error {
 	return nil
 }
 
-// settle notes that Kafka has a position.
+// settle notes that a position is done, which the member knows.
 func (m *member) settle(at topicPartition, offset int64) {
 	m.mu.Lock()
 	h := m.held[at]
@@ -193,7 +219,6 @@ func (s *Session) Nack(topic string, partition int32, offset int64, delay time.D
 		return
 	}
 	m.rewinds = append(m.rewinds, rewind{topicPartition{topic, partition}, offset, delay, done})
-	m.signal()
 	m.interrupt()
 }
 

@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -72,16 +71,19 @@ type member struct {
 	// that the client has not acknowledged.
 	held    map[topicPartition]*held
 	unacked int
-	// room is sent to when there may be room for more of them.
-	room chan struct{}
+	// full tells that the reading waits for room for more of them.
+	full bool
 	// rewinds are those that the client has asked for, and interrupt has the
-	// reading look at them.
+	// reading look at them, and whether there is room.
 	rewinds   []rewind
 	interrupt context.CancelFunc
 	// acks are those that wait to be committed, by one goroutine at a time.
 	acks       []ack
 	committing bool
 	acked      chan struct{} // sent to when there is room for more of them
+	// away tells that Kafka did not answer the last of them in time. It belongs to
+	// the goroutine that commits.
+	away bool
 	// leaving tells that the membership ends, departure has it end once, and work
 	// is what is waited for then.
 	leaving   bool
@@ -89,18 +91,11 @@ type member struct {
 	work      sync.WaitGroup
 }
 
-// held is a partition that a member has.
-type held struct {
-	next    int64   // behind what was delivered or passed over
-	given   int64   // behind what is on its way to the client, or was
-	unacked []int64 // the offsets that were delivered and not acknowledged
-}
-
 // join makes the session a member of a group.
 func (s *Session) join(g Group, filter Filter) {
 	m := &member{
 		Group: g, Member: g.Groups.Join(g.Membership), session: s,
-		written: make(chan struct{}, 1), room: make(chan struct{}, 1), acked: make(chan struct{}, 1),
+		written: make(chan struct{}, 1), acked: make(chan struct{}, 1),
 		held: make(map[topicPartition]*held), interrupt: func() {},
 	}
 	m.encoder = encoder{session: s, filter: filter}
@@ -133,30 +128,28 @@ func (m *member) leave() {
 // read reads until the session ends or closes.
 func (m *member) read() {
 	for m.awaitRoom() {
-		e, err := m.next()
-		switch {
-		case errors.Is(err, context.Canceled) && m.ctx.Err() == nil:
-			continue // there are rewinds
-		case err != nil:
-			return
-		}
-		if !m.take(e) {
+		if !m.act(m.Next) {
 			return
 		}
 	}
 }
 
-// next waits for the next event, unless there are rewinds.
-func (m *member) next() (record.GroupEvent, error) {
+// act waits for an event and acts on it, unless there are rewinds, or it waits for
+// room and there is some. It reports whether the reading goes on.
+func (m *member) act(next func(context.Context) (record.GroupEvent, error)) bool {
 	ctx, cancel := context.WithCancel(m.ctx)
 	defer cancel()
 	m.mu.Lock()
 	m.interrupt = cancel
-	if len(m.rewinds) > 0 {
+	if len(m.rewinds) > 0 || m.full && m.unacked < m.MaxUnacked {
 		cancel()
 	}
 	m.mu.Unlock()
-	return m.Next(ctx)
+	e, err := next(ctx)
+	if err != nil {
+		return errors.Is(err, context.Canceled) && m.ctx.Err() == nil
+	}
+	return m.take(e)
 }
 
 // take acts on an event, and reports whether the reading goes on.
@@ -209,23 +202,6 @@ func (m *member) drop(partitions map[string][]int32) {
 	}
 }
 
-// forget forgets a partition. The lock is held.
-func (m *member) forget(at topicPartition) {
-	if h := m.held[at]; h != nil {
-		m.unacked -= len(h.unacked)
-		delete(m.held, at)
-		m.signal()
-	}
-}
-
-// signal tells that there may be room.
-func (m *member) signal() {
-	select {
-	case m.room <- struct{}{}:
-	default:
-	}
-}
-
 // lost tells of records that the group can no longer be given.
 func (m *member) lost(e record.GroupLoss) bool {
 	s := m.session
@@ -248,21 +224,14 @@ func (m *member) lost(e record.GroupLoss) bool {
 // skip has the group go on behind a loss.
 func (m *member) skip(e record.GroupLoss) {
 	at := topicPartition{e.Topic, e.Loss.Partition}
-	if r := e.Loss.Reason; r == record.LossTruncated || r == record.LossRecreated {
-		m.renounce(at)
+	switch e.Loss.Reason {
+	case record.LossTruncated:
+		m.renounce(at, e.Loss.Next)
+	case record.LossRecreated:
+		m.renounce(at, 0)
+	default: // what was delivered is what it was
 	}
 	m.passed(at, e.Loss.Next)
-}
-
-// renounce forgets what the client has not acknowledged of a log that is no more.
-func (m *member) renounce(at topicPartition) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if h := m.held[at]; h != nil {
-		m.unacked -= len(h.unacked)
-		h.unacked = nil
-		m.signal()
-	}
 }
 
 // tell tells the client of an event, in its order among the records.
@@ -314,7 +283,8 @@ func (s *Session) takePiece() []byte {
 }
 
 // deliver sends records, and counts them as done where the client does not do that
-// itself.
+// itself. It ends early when the client wants them again, or their partition was
+// taken away.
 func (m *member) deliver(e record.GroupRecords) bool {
 	at := topicPartition{e.Topic, e.Batch.Partition}
 	records := e.Batch.Records
@@ -329,10 +299,10 @@ func (m *member) deliver(e record.GroupRecords) bool {
 		if m.ByClient {
 			m.mu.Lock()
 			most = min(most, m.MaxUnacked-m.unacked)
-			rewound := m.held[at] != begun
+			over := m.held[at] != begun
 			m.mu.Unlock()
-			if rewound {
-				return true // the rest comes again
+			if over {
+				return true // the rest comes again, here or to its next owner
 			}
 		}
 		frames, sent, n := m.encoder.encode(records[:most])
@@ -349,67 +319,4 @@ func (m *member) deliver(e record.GroupRecords) bool {
 			return true
 		}
 	}
-}
-
-// expect notes offsets that the client is to acknowledge, before it can.
-func (m *member) expect(at topicPartition, offsets []int64) {
-	if !m.ByClient {
-		return
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if h := m.held[at]; h != nil && len(offsets) > 0 {
-		h.unacked = append(h.unacked, offsets...)
-		h.given = offsets[len(offsets)-1] + 1
-		m.unacked += len(offsets)
-	}
-}
-
-// passed notes that everything of a partition before next was delivered, is not
-// shown, or is lost. It is done where nothing is left to be acknowledged.
-func (m *member) passed(at topicPartition, next int64) {
-	m.mu.Lock()
-	h := m.held[at]
-	done := h != nil && len(h.unacked) == 0
-	if h != nil {
-		h.next = next
-	}
-	m.mu.Unlock()
-	if done {
-		m.Done(at.topic, at.partition, next)
-	}
-}
-
-// awaitRoom waits until the client may be given more records, and carries out
-// rewinds. It reports false when the session ends before.
-func (m *member) awaitRoom() bool {
-	for m.ByClient {
-		m.mu.Lock()
-		rewinds := m.rewinds
-		m.rewinds = nil
-		full := m.unacked >= m.MaxUnacked
-		m.mu.Unlock()
-		for _, r := range rewinds {
-			r.done(m.rewind(r))
-		}
-		if len(rewinds) > 0 {
-			continue
-		}
-		if !full {
-			break
-		}
-		select {
-		case <-m.room:
-		case <-m.ctx.Done():
-			return false
-		}
-	}
-	return m.ctx.Err() == nil
-}
-
-// ack removes the offsets before next, and returns how many they are.
-func (h *held) ack(next int64) int {
-	i, _ := slices.BinarySearch(h.unacked, next)
-	h.unacked = slices.Delete(h.unacked, 0, i)
-	return i
 }

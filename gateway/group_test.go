@@ -15,6 +15,7 @@ import (
 // fakeMember is a member of a group to which the test says what happens.
 type fakeMember struct {
 	events chan record.GroupEvent
+	behind []record.GroupEvent // that NextChange has overtaken
 
 	mu      sync.Mutex
 	done    map[int32]int64
@@ -24,6 +25,8 @@ type fakeMember struct {
 	left    chan struct{}
 	refuse  error // of commits
 	foreign int32 // a partition that it does not have; 0 is none
+	// commit, if set, is asked instead of all that.
+	commit func(context.Context, map[string]map[int32]int64) error
 }
 
 func newFakeMember() *fakeMember {
@@ -39,12 +42,34 @@ func (m *fakeMember) Next(ctx context.Context) (record.GroupEvent, error) {
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
+	if len(m.behind) > 0 {
+		e := m.behind[0]
+		m.behind = m.behind[1:]
+		return e, nil
+	}
 	select {
 	case e := <-m.events:
 		return e, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+// NextChange expects no change to be among what was overtaken before.
+func (m *fakeMember) NextChange(ctx context.Context) (record.GroupEvent, error) {
+	for ctx.Err() == nil {
+		select {
+		case e := <-m.events:
+			switch e.(type) {
+			case record.GroupRecords, record.GroupLoss:
+				m.behind = append(m.behind, e)
+			default:
+				return e, nil
+			}
+		case <-ctx.Done():
+		}
+	}
+	return nil, ctx.Err()
 }
 
 func (m *fakeMember) Done(_ string, partition int32, next int64) {
@@ -54,7 +79,10 @@ func (m *fakeMember) Done(_ string, partition int32, next int64) {
 	m.changed <- struct{}{}
 }
 
-func (m *fakeMember) Commit(_ context.Context, next map[string]map[int32]int64) error {
+func (m *fakeMember) Commit(ctx context.Context, next map[string]map[int32]int64) error {
+	if m.commit != nil {
+		return m.commit(ctx, next)
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if _, ok := next["t"][m.foreign]; ok && m.foreign > 0 {
@@ -368,5 +396,41 @@ func TestGroupLeavesWhenClosing(t *testing.T) {
 	}
 	if code, _ := readClose(t, ws); code != CloseRefused {
 		t.Errorf("closed with %d", code)
+	}
+}
+
+// TestGroupFullWindow: a client that has acknowledged nothing of all that it may have
+// is told all the same what happens to its membership. What was taken from it no
+// longer counts, whether it fills the window alone or waits for room itself.
+func TestGroupFullWindow(t *testing.T) {
+	for _, rest := range [][]string{nil, {"2", "3"}} {
+		r := newRig(t, nil)
+		m := newFakeMember()
+		r.group = &Group{Groups: m, ByClient: true, MaxUnacked: 2}
+		r.talk = talker{}
+		ws := r.dial()
+		hear := func(want ...string) {
+			t.Helper()
+			for _, w := range want {
+				if got := read(t, ws); got != w {
+					t.Fatalf("got %q, want %q", got, w)
+				}
+			}
+		}
+		m.events <- groupAssigned(0, 1)
+		m.events <- groupRecords(0, 0, append([]string{"0", "1"}, rest...)...)
+		hear("gateway.Assigned", "0", "1")
+		m.events <- groupRecords(1, 0, "other")
+		m.events <- record.GroupMissing{Topic: "t"}
+		m.events <- record.GroupRevoked{Partitions: map[string][]int32{"t": {0}}}
+		hear("gateway.Waiting", "gateway.Revoked", "other")
+		// It comes back, and begins anew.
+		m.events <- groupAssigned(0)
+		m.events <- groupRecords(0, 0, "0", "1")
+		hear("gateway.Assigned", "0")
+		m.events <- record.GroupFailed{Err: record.ErrRefused}
+		if code, _ := readClose(t, ws); code != CloseRefused {
+			t.Errorf("closed with %d", code)
+		}
 	}
 }

@@ -16,7 +16,9 @@ import (
 func TestCommitsOfAGroup(t *testing.T) {
 	f := newFake(t, kfake.SeedTopics(1, "a"), kfake.NumBrokers(3))
 	put(t, kclient(t, f), "a", 0, numbered("v", 0, 20)...)
-	j := join(t, newCluster(t, f, lively), group("a"))
+	spec := group("a")
+	spec.CommitInterval = time.Hour // what is told is what Commit itself was answered
+	j := join(t, newCluster(t, f, lively), spec)
 	j.at("a", 0, 20)
 	next := int64(0)
 	for _, code := range []*kerr.Error{
@@ -55,6 +57,29 @@ func TestCommitsOfAGroup(t *testing.T) {
 	j.leave() // commits it after all
 	if got := committed(t, f, "g", "a")[0]; got != 15 {
 		t.Fatalf("committed %d", got)
+	}
+}
+
+// What a Commit gave up is committed as soon as Kafka takes it, without another word
+// from anybody.
+func TestACommitThatWasGivenUp(t *testing.T) {
+	f := newFake(t, kfake.SeedTopics(1, "a"))
+	put(t, kclient(t, f), "a", 0, "0", "1")
+	j := join(t, newCluster(t, f, lively), group("a"))
+	j.at("a", 0, 2)
+	fault := f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.CoordinatorNotAvailable, Count: -1})
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := j.Commit(ctx, map[string]map[int32]int64{"a": {0: 2}}); !errors.Is(err, record.ErrUnavailable) {
+		t.Fatal(err)
+	}
+	fault.Remove()
+	j.whenLocked("the commit", func(m *member) bool { return m.parts[topicPartition{"a", 0}].committed == 2 })
+	if got := committed(t, f, "g", "a")[0]; got != 2 {
+		t.Errorf("committed %d", got)
+	}
+	if j.revoked != 0 || j.joins != 1 {
+		t.Errorf("revoked %d times, assigned %d times", j.revoked, j.joins)
 	}
 }
 

@@ -282,3 +282,41 @@ func TestAMemberIsKeptOut(t *testing.T) {
 		k.until("the end", func() bool { return errors.Is(k.failed, record.ErrClosed) })
 	})
 }
+
+// A partition that is added while the group has no member is read from its first
+// record, like one that is added later. A group that has committed nothing, or left
+// partitions out, begins them as it is told.
+func TestPartitionsThatWereAddedMeanwhile(t *testing.T) {
+	f := newFake(t, kfake.SeedTopics(2, "a"))
+	cl := kclient(t, f)
+	for p := range int32(2) {
+		put(t, cl, "a", p, "old")
+	}
+	spec := group("a")
+	spec.Start = record.Start{Kind: record.StartLatest}
+	first := join(t, newCluster(t, f, lively), spec)
+	first.holds(2)
+	if at := first.starts; at[topicPartition{"a", 0}] != 1 || at[topicPartition{"a", 1}] != 1 {
+		t.Errorf("a new group begins at %v", at)
+	}
+	first.leave()
+	grow(t, f, "a", 4)
+	put(t, kclient(t, f), "a", 2, "grown")
+	second := join(t, newCluster(t, f, lively), spec)
+	second.wants("a", 2, "grown")
+	second.holds(4)
+	second.leave()
+
+	// Of partition 0 another group has nothing, but of 1.
+	offsets := kadm.Offsets{}
+	offsets.AddOffset("a", 1, 0, -1)
+	if err := kadm.NewClient(cl).CommitAllOffsets(t.Context(), "partial", offsets); err != nil {
+		t.Fatal(err)
+	}
+	spec.Group = "partial"
+	third := join(t, newCluster(t, f, lively), spec)
+	third.holds(4)
+	if at := third.starts; at[topicPartition{"a", 0}] != 1 || at[topicPartition{"a", 1}] != 0 || at[topicPartition{"a", 2}] != 1 {
+		t.Errorf("a group that has left partitions out begins at %v", at)
+	}
+}

@@ -25,7 +25,7 @@ func (m *member) Done(topic string, partition int32, next int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	h := m.parts[topicPartition{topic, partition}]
-	if h == nil || !h.announced || m.over {
+	if h == nil || !h.known || m.over {
 		return
 	}
 	h.finish(next)
@@ -127,7 +127,7 @@ func (m *member) note(next map[string]map[int32]int64) (map[*held]position, erro
 		for id, offset := range partitions {
 			h := m.parts[topicPartition{topic, id}]
 			switch {
-			case h == nil || !h.announced:
+			case h == nil || !h.known: // or lost and got again, which it has not heard
 				return nil, fmt.Errorf("committing topic %q, partition %d: %w", topic, id, record.ErrNotAssigned)
 			case offset > h.handed:
 				return nil, fmt.Errorf("committing topic %q, partition %d: what is before offset %d was not delivered: %w", topic, id, offset, record.ErrRefused)
@@ -136,11 +136,12 @@ func (m *member) note(next map[string]map[int32]int64) (map[*held]position, erro
 		}
 	}
 	for h, p := range wanted {
-		if h.stale {
+		if h.stale > 0 {
 			delete(wanted, h) // nothing is left that it could be committed to
 		}
 		h.finish(p.next)
 	}
+	m.arm() // for what the caller does not wait for
 	return wanted, nil
 }
 

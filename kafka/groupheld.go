@@ -18,12 +18,13 @@ type held struct {
 	placed    bool // it is known where it begins
 	placing   bool // somebody is finding out
 	announced bool // the caller of Next knows it, or will when it has read the queue
+	known     bool // the caller of Next knows it
 
 	handed    int64 // the next offset after what Next has returned
 	done      int64 // everything before is done; -1: nothing was said yet
 	committed int64 // what Kafka has; -1: nothing, or of another log
 	log       int   // counts the logs that the partition was found to have
-	stale     bool  // the caller of Next does not know yet that the log is another one
+	stale     int   // how many of these the caller of Next does not know of yet
 
 	feed  *feed
 	delay *time.Timer // of Rewind
@@ -35,7 +36,7 @@ func (h *held) dirty() bool { return h.done > h.committed }
 // finish notes that everything before next is done. The caller holds the member's
 // lock.
 func (h *held) finish(next int64) {
-	if !h.stale {
+	if h.stale == 0 {
 		h.done = max(h.done, min(next, h.handed))
 	}
 }
@@ -44,10 +45,26 @@ func (h *held) finish(next int64) {
 // of it. Where the log is another one, what was done of the old one says nothing
 // about it. The caller holds the member's lock.
 func (h *held) lose(l record.Loss) {
-	if l.Reason == record.LossTruncated || l.Reason == record.LossRecreated {
-		h.done, h.committed, h.stale = -1, -1, true
+	if renews(l) {
+		h.done, h.committed = -1, -1
 		h.log++
+		h.stale++
 	}
+}
+
+// told notes that the caller of Next is told of a loss. It may note what it is done
+// with of the log that it knows then, unless that has been replaced, too. The caller
+// holds the member's lock.
+func (h *held) told(l record.Loss) {
+	h.handed = l.Next
+	if renews(l) {
+		h.stale--
+	}
+}
+
+// renews reports whether the log behind a loss is another one.
+func renews(l record.Loss) bool {
+	return l.Reason == record.LossTruncated || l.Reason == record.LossRecreated
 }
 
 // place notes where the partition begins. The caller holds the member's lock.
@@ -90,24 +107,48 @@ func (h *held) halt() *reading {
 	return f.reading
 }
 
+// left returns the offset before which the log is still the one that the caller of
+// Next knows: ahead of all cuts that it is to be told of. The caller holds the member's
+// lock.
+func (h *held) left() int64 {
+	left := h.handed
+	for i := range h.m.queue {
+		if loss, ok := h.m.queue[i].event.(record.GroupLoss); ok && h.m.queue[i].held == h && renews(loss.Loss) {
+			left = min(left, loss.Loss.Next)
+			if loss.Loss.Reason == record.LossRecreated {
+				return 0
+			}
+		}
+	}
+	return left
+}
+
 // Rewind implements record.Member.
 func (m *member) Rewind(topic string, partition int32, offset int64, delay time.Duration) error {
 	m.mu.Lock()
 	h := m.parts[topicPartition{topic, partition}]
 	switch {
-	case h == nil || !h.announced || m.over:
+	case h == nil || !h.known || m.over:
 		m.mu.Unlock()
 		return fmt.Errorf("rewinding topic %q, partition %d: %w", topic, partition, record.ErrNotAssigned)
 	case offset < 0 || offset > h.handed:
 		m.mu.Unlock()
 		return fmt.Errorf("rewinding topic %q, partition %d: offset %d was not delivered: %w", topic, partition, offset, record.ErrRefused)
 	}
-	if h.stale {
+	if h.stale > 0 && offset >= h.left() {
 		m.mu.Unlock()
 		return nil // the log is gone that the offset was of, as will be told next
 	}
 	old := h.halt()
-	h.handed = offset
+	if h.stale == 0 {
+		h.handed = offset
+	} else {
+		// It goes on farther ahead than was to be told.
+		h.stale = 1
+		m.push(item{held: h, event: record.GroupLoss{Topic: topic, Loss: record.Loss{
+			Partition: partition, From: h.handed, Next: offset, Reason: record.LossTruncated,
+		}}})
+	}
 	if delay <= 0 {
 		h.open(offset)
 	} else {

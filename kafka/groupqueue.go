@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/kafkaws/kafkaws/record"
 )
@@ -12,7 +13,8 @@ type item struct {
 	held  *held // of records and of a loss
 	event record.GroupEvent
 	batch record.Batch
-	size  int // as counted in member.bytes
+	size  int     // as counted in member.bytes
+	fresh []*held // that a GroupAssigned tells of
 }
 
 // push adds to the queue. The caller holds m.mu.
@@ -30,9 +32,19 @@ func (m *member) poke() {
 
 // Next implements record.Member.
 func (m *member) Next(ctx context.Context) (record.GroupEvent, error) {
+	return m.await(ctx, m.take)
+}
+
+// NextChange implements record.Member.
+func (m *member) NextChange(ctx context.Context) (record.GroupEvent, error) {
+	return m.await(ctx, m.takeChange)
+}
+
+// await waits until there is something to take.
+func (m *member) await(ctx context.Context, take func() record.GroupEvent) (record.GroupEvent, error) {
 	for {
 		m.mu.Lock()
-		ev := m.take()
+		ev := take()
 		over := m.over
 		resume := m.relieve()
 		m.mu.Unlock()
@@ -63,11 +75,16 @@ func (m *member) take() record.GroupEvent {
 	if h != nil && !m.live {
 		return nil
 	}
-	if h == nil || it.event != nil {
+	switch {
+	case h == nil:
+		ev := it.tell()
+		m.pop()
+		return ev
+	case it.event != nil:
 		ev := it.event
 		m.pop()
 		if loss, ok := ev.(record.GroupLoss); ok {
-			h.handed, h.stale = loss.Loss.Next, false
+			h.told(loss.Loss)
 		}
 		return ev
 	}
@@ -78,6 +95,29 @@ func (m *member) take() record.GroupEvent {
 	}
 	h.handed = b.Next
 	return record.GroupRecords{Topic: h.key.topic, Batch: b}
+}
+
+// takeChange returns the next event that is not of one partition's log, if there is
+// one. It may overtake those that are: what was read of a partition is dropped when
+// the partition is taken away, and read after its assignment was queued. The caller
+// holds m.mu.
+func (m *member) takeChange() record.GroupEvent {
+	i := slices.IndexFunc(m.queue, func(it item) bool { return it.held == nil })
+	if i < 0 {
+		return nil
+	}
+	ev := m.queue[i].tell()
+	m.queue = slices.Delete(m.queue, i, i+1)
+	return ev
+}
+
+// tell returns the item's event, after which the caller of Next knows the partitions
+// that it assigns. The caller holds the member's lock.
+func (it *item) tell() record.GroupEvent {
+	for _, h := range it.fresh {
+		h.known = true
+	}
+	return it.event
 }
 
 func (m *member) pop() {

@@ -95,6 +95,7 @@ type member struct {
 	live    bool          // the tenure lasts
 	parts   map[topicPartition]*held
 	topics  map[string]*sight // what was seen of the member's topics; nil before that
+	begun   map[string]int32  // how many partitions the group had begun before; see survey
 	joined  bool              // an assignment was told
 	pressed bool              // partitions whose start is not known are not waited for
 	grace   *time.Timer
@@ -142,8 +143,11 @@ func (m *member) run(committed bool) {
 	}
 	defer func() { _ = group.Close() }() // leaves the group
 	for failures := 0; m.stay.Err() == nil; {
-		m.joining.Store(true)
-		err := group.Consume(m.stay, topics, m)
+		err := m.survey()
+		if err == nil {
+			m.joining.Store(true)
+			err = group.Consume(m.stay, topics, m)
+		}
 		switch {
 		case err == nil:
 			failures = 0

@@ -27,7 +27,7 @@ func (m *member) claimed(key topicPartition, committed int64) {
 	}
 	h.placing = true
 	start := m.spec.Start
-	if s := m.topics[key.topic]; s != nil && key.id >= s.partitions {
+	if m.later(key) {
 		start = record.Start{Kind: record.StartEarliest}
 	}
 	m.work.Go(func() { m.begin(h, start) })

@@ -171,12 +171,16 @@ func (m *member) announce() {
 		return
 	}
 	m.joined = true
-	m.push(item{event: record.GroupAssigned{Partitions: sorted(all), Next: next}})
+	var fresh []*held
 	for _, h := range m.parts {
 		if h.placed && !h.announced {
-			h.announced = true
-			h.open(h.handed)
+			fresh = append(fresh, h)
 		}
+	}
+	m.push(item{event: record.GroupAssigned{Partitions: sorted(all), Next: next}, fresh: fresh})
+	for _, h := range fresh {
+		h.announced = true
+		h.open(h.handed)
 	}
 }
 

@@ -26,7 +26,9 @@ type Membership struct {
 	// is not named begins at 0, and a topic that is not named at its end. It is
 	// looked up when the partition is assigned; StartAgo counts from the call of
 	// Join. A partition that was made after the member had first seen its topic begins
-	// at its first record, whatever Start says. Where a start was found it is
+	// at its first record, whatever Start says; so does one behind all that the group
+	// had begun before the call, where it had begun all from 0 on: it is taken for
+	// one that was made later. Where a start was found it is
 	// committed before the first record is delivered, so that the next owner of
 	// the partition begins there too.
 	Start Start
@@ -45,7 +47,7 @@ var ErrNotAssigned = errors.New("partition is not assigned to this member")
 // ahead of Next, and a member whose Next is not called stays in the group and
 // keeps its partitions for as long as it likes.
 //
-// One goroutine calls Next; the other methods may be called from any.
+// One goroutine calls Next and NextChange; the other methods may be called from any.
 //
 // While Kafka is not reachable a member keeps trying, without end and without a
 // word: Next waits.
@@ -60,6 +62,13 @@ type Member interface {
 	// one, in which case no event is lost, and one that wraps ErrClosed after
 	// GroupFailed or once Leave was called.
 	Next(ctx context.Context) (GroupEvent, error)
+	// NextChange waits like Next, but for a GroupAssigned, GroupRevoked,
+	// GroupMissing or GroupFailed only, and overtakes the records and losses that
+	// wait before it. It is for a caller that can take no records for now, and is
+	// to hear all the same that it has lost those it has. The events of a
+	// partition stay in order: what was read of a partition that is revoked does
+	// not come any more.
+	NextChange(ctx context.Context) (GroupEvent, error)
 	// Done notes that the caller is done with everything of a partition before
 	// next. It does not block: the position is committed in the background,
 	// after Membership.CommitInterval at most, and before the partition is given
@@ -67,7 +76,8 @@ type Member interface {
 	//
 	// Positions only grow: a smaller one is ignored. One behind what Next has
 	// returned counts as that. It is ignored for a partition that is not held,
-	// which may be the case before Next has returned the GroupRevoked.
+	// which may be the case before Next has returned the GroupRevoked. A partition
+	// that was lost and got again is held from its new GroupAssigned on.
 	Done(topic string, partition int32, next int64)
 	// Commit does what Done does, for several positions, by topic and partition,
 	// and returns nil once Kafka has them, or greater ones. While the group is
