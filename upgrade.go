@@ -382,7 +382,8 @@ func refuseSession(err error) error {
 		return unavailable("`max_sessions` of kafka_websocket allows more", err)
 	case errors.Is(err, gateway.ErrFullGroups):
 		return unavailable("`max_group_sessions` of kafka_websocket allows more", err)
-	case errors.Is(err, gateway.ErrDraining), errors.Is(err, gateway.ErrTooManyFilters), errors.Is(err, gateway.ErrFiltersBusy):
+	case errors.Is(err, gateway.ErrDraining), errors.Is(err, gateway.ErrTooManyFilters), errors.Is(err, gateway.ErrFiltersBusy),
+		errors.Is(err, gateway.ErrSlowFilter), errors.Is(err, gateway.ErrSlowFilters):
 		return unavailable("", err)
 	case errors.Is(err, gateway.ErrTooManyMissing):
 		return unavailable("`missing_topics reject` of kafka_websocket has clients wait for none, and a narrower `subscribe` for fewer", err)

@@ -301,6 +301,10 @@ func failure(err error) (codec.ErrorCode, string) {
 		return codec.CodeUnavailable, "the topic has too many different filters for now"
 	case errors.Is(err, gateway.ErrTooManyMissing):
 		return codec.CodeUnavailable, "the gateway waits for too many topics that do not exist for now"
+	case errors.Is(err, gateway.ErrSlowFilter):
+		return codec.CodeUnavailable, "the filter takes too long for what comes in this topic; try a simpler one"
+	case errors.Is(err, gateway.ErrSlowFilters):
+		return codec.CodeUnavailable, "the topic has no time for new filters for now"
 	case errors.Is(err, gateway.ErrDenied):
 		return codec.CodeNotAllowed, "this site does not let you publish to that topic"
 	case errors.Is(err, gateway.ErrTransform):

@@ -28,17 +28,17 @@ func BenchmarkMatch(b *testing.B) {
 			r := of(benchmarkValue)
 			b.ReportAllocs()
 			for b.Loop() {
-				if wanted, _ := f.Match(r, nil); !wanted {
+				if wanted, _, _ := f.Match(r, nil); !wanted {
 					b.Fatal("not wanted")
 				}
 			}
 		})
 		b.Run(c.name+"/next", func(b *testing.B) {
 			r := of(benchmarkValue)
-			_, seen := f.Match(r, nil)
+			_, seen, _ := f.Match(r, nil)
 			b.ReportAllocs()
 			for b.Loop() {
-				if wanted, _ := f.Match(r, seen); !wanted {
+				if wanted, _, _ := f.Match(r, seen); !wanted {
 					b.Fatal("not wanted")
 				}
 			}

@@ -27,7 +27,9 @@ const (
 	// bytes.
 	MaxErrorLength = 500
 	// Budget is how many units of work one filter may do for one record; see the
-	// prices in price.go. A unit takes up to a tenth of a microsecond.
+	// prices in price.go. A unit takes up to a tenth of a microsecond. What a filter
+	// may do for one record after another is up to whoever asks it, whom Match tells
+	// how much it was.
 	Budget = 50_000
 )
 
@@ -36,6 +38,7 @@ const (
 type Filter struct {
 	id      string
 	program cel.Program
+	parts   int
 }
 
 // Compile compiles an expression, which must be one that can be true or false.
@@ -82,7 +85,7 @@ func compile(expression string, options ...cel.ProgramOption) (f *Filter, err er
 	if err != nil {
 		return nil, err
 	}
-	return &Filter{id: expression, program: program}, nil
+	return &Filter{id: expression, program: program, parts: parts(checked.NativeRep())}, nil
 }
 
 // ID is the expression without white space around it. Filters of the same ID are
@@ -97,13 +100,18 @@ func (f *Filter) ID() string { return f.id }
 // asked about the same record to get it as seen; nil means that there was none
 // before. Like the record, a view is for one goroutine at a time, and for as long
 // as the record stays as it is.
-func (f *Filter) Match(r *record.Record, seen any) (wanted bool, view any) {
+//
+// The work is about how much was done, in units of up to a tenth of a microsecond:
+// those that were spent, one for each part of the expression, and one for each byte
+// of a value that nobody had looked into before.
+func (f *Filter) Match(r *record.Record, seen any) (wanted bool, view any, work int) {
 	v, ok := seen.(*transforms.View)
 	if !ok {
 		v = transforms.NewView(r)
 	}
-	wanted, _, _ = f.evaluate(v)
-	return wanted, v
+	decoded := v.Decoded()
+	wanted, work, _ = f.evaluate(v)
+	return wanted, v, work + f.parts + v.Decoded() - decoded
 }
 
 // evaluate returns what the expression says, and what that cost.

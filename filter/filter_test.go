@@ -104,9 +104,9 @@ func TestMatch(t *testing.T) {
 			t.Errorf("%s: %v", c.expression, err)
 			continue
 		}
-		alone, _ := f.Match(r, nil)
+		alone, _, _ := f.Match(r, nil)
 		var shared bool
-		shared, seen = f.Match(r, seen)
+		shared, seen, _ = f.Match(r, seen)
 		if alone != c.want || shared != c.want {
 			t.Errorf("%s: %v, and after others %v", c.expression, alone, shared)
 		}
@@ -143,7 +143,7 @@ func TestMatchOfOtherValues(t *testing.T) {
 			t.Errorf("%s: %v", c.expression, err)
 			continue
 		}
-		if got, _ := f.Match(of(c.value), nil); got != c.want {
+		if got, _, _ := f.Match(of(c.value), nil); got != c.want {
 			t.Errorf("%s of %s: %v", c.expression, c.value, got)
 		}
 	}
@@ -151,7 +151,7 @@ func TestMatchOfOtherValues(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, _ := f.Match(&record.Record{}, nil); !got {
+	if got, _, _ := f.Match(&record.Record{}, nil); !got {
 		t.Error("a tombstone without a key is not wanted")
 	}
 }
@@ -228,7 +228,7 @@ func TestConcurrentUse(t *testing.T) {
 	for range 8 {
 		group.Go(func() {
 			for range 100 {
-				if wanted, _ := f.Match(of(order), nil); !wanted {
+				if wanted, _, _ := f.Match(of(order), nil); !wanted {
 					t.Error("not wanted")
 				}
 			}

@@ -143,8 +143,7 @@ func elements(v ref.Val) int {
 
 // pricing returns what puts payment into the program of an expression.
 func (l *language) pricing(a *ast.AST) interpreter.InterpretableDecoratorV2 {
-	nodes := 0
-	ast.PostOrderVisit(a.Expr(), ast.NewExprVisitor(func(ast.Expr) { nodes++ }))
+	nodes := parts(a)
 	return func(step interpreter.InterpretableV2) (interpreter.InterpretableV2, error) {
 		call, ok := step.(interpreter.InterpretableCall)
 		if !ok {
@@ -173,6 +172,13 @@ func (l *language) pricing(a *ast.AST) interpreter.InterpretableDecoratorV2 {
 		}
 		return p.folded(), nil
 	}
+}
+
+// parts returns how many parts an expression has.
+func parts(a *ast.AST) int {
+	n := 0
+	ast.PostOrderVisit(a.Expr(), ast.NewExprVisitor(func(ast.Expr) { n++ }))
+	return n
 }
 
 // round is the condition of a loop, evaluated once for each element.

@@ -39,14 +39,7 @@ type form struct {
 	payload  []byte
 	frames   []byte
 	entries  []blockEntry
-	sifted   []blockSifted
-}
-
-// blockSifted is which of a form's first entries a filter lets pass.
-type blockSifted struct {
-	by     Filter
-	asked  int // about how many entries
-	wanted bitmap
+	sifted   []*blockSifted // the one used last behind
 }
 
 // blockEntry is where a record's frame ends.
@@ -115,28 +108,47 @@ func (p *piece) after(n int) int64 {
 }
 
 // piece returns what a tail's sessions get of the block from an offset on: all of
-// it, unless its transforms take long.
-func (b *block) piece(t *tail, offset int64, filter *sieve) piece {
+// it, unless its transforms, or the session's filter, take long. With a filter it is
+// nothing where the session ends before, which done tells.
+func (b *block) piece(t *tail, offset int64, filter *sieve, done <-chan struct{}) piece {
+	p, sifted := b.encoded(t, offset, filter)
+	if sifted == nil {
+		return p
+	}
+	upto, wanted := sifted.sift(b, t, p, filter.Filter, done)
+	if p.wanted = wanted; upto < len(p.entries) {
+		p.next = max(p.entries[upto].offset, offset)
+		p.entries = p.entries[:upto]
+	}
+	return p
+}
+
+// encoded returns the piece before a filter, and what is known of that one.
+func (b *block) encoded(t *tail, offset int64, filter *sieve) (piece, *blockSifted) {
 	f := b.form(t.encoding)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if grown := f.encode(b, t, offset); grown > 0 {
-		t.topic.hub.blocks.grown(b, grown)
-	}
+	grown := f.encode(b, t, offset)
 	p := piece{offset: offset, next: b.next}
 	if f.done < len(b.records) {
 		p.next = b.records[f.done].Offset
 	}
-	i, _ := slices.BinarySearchFunc(f.entries, offset, func(e blockEntry, offset int64) int { return int(min(max(e.offset-offset, -1), 1)) })
+	p.first, _ = slices.BinarySearchFunc(f.entries, offset, func(e blockEntry, offset int64) int { return int(min(max(e.offset-offset, -1), 1)) })
 	begin := 0
-	if i > 0 {
-		begin = f.entries[i-1].end
+	if p.first > 0 {
+		begin = f.entries[p.first-1].end
 	}
+	p.stretch = stretch{bytes: f.frames[begin:len(f.frames):len(f.frames)], entries: f.entries[p.first:len(f.entries):len(f.entries)], pos: uint64(begin)}
+	var sifted *blockSifted
 	if filter != nil {
-		p.first, p.wanted = i, f.sift(b, filter.Filter)
+		var more int64
+		sifted, more = f.sift(filter.ID(), len(b.records))
+		grown += more
 	}
-	p.stretch = stretch{bytes: f.frames[begin:len(f.frames):len(f.frames)], entries: f.entries[i:len(f.entries):len(f.entries)], pos: uint64(begin)}
-	return p
+	if grown != 0 {
+		t.topic.hub.blocks.grown(b, grown)
+	}
+	return p, sifted
 }
 
 func (b *block) form(e *Encoding) *form {
@@ -194,29 +206,4 @@ func (f *form) add(t *tail, r *record.Record) {
 	first, payload := f.deflater.frame(f.encoding.firstByte(), f.payload)
 	f.frames = appendFrame(f.frames, first, payload)
 	f.entries = append(f.entries, blockEntry{offset, len(f.frames)})
-}
-
-// sift returns which of the entries a filter lets pass. What the chain made of the
-// records is not kept, so it is made once more, once for each filter.
-func (f *form) sift(b *block, filter Filter) bitmap {
-	i := slices.IndexFunc(f.sifted, func(s blockSifted) bool { return s.by.ID() == filter.ID() })
-	if i < 0 {
-		i = len(f.sifted)
-		f.sifted = append(f.sifted, blockSifted{by: filter})
-	}
-	s := &f.sifted[i]
-	n := 0
-	for ; s.asked < len(f.entries); s.asked++ {
-		for b.records[n].Offset != f.entries[s.asked].offset {
-			n++
-		}
-		r := b.records[n]
-		if keep, err := f.encoding.Chain.run(&f.box, &r); err != nil || !keep {
-			continue
-		}
-		if wanted, _ := filter.Match(&r, nil); wanted {
-			s.wanted.add(s.asked)
-		}
-	}
-	return slices.Clone(s.wanted)
 }

@@ -32,6 +32,8 @@ type blocks struct {
 	// They always have something to write, and a new record that the others are
 	// to get would wait behind all of them for a processor.
 	writers chan struct{}
+	// sifters bounds likewise how many of them have filters look at blocks.
+	sifters chan struct{}
 
 	mu      sync.Mutex
 	shelves map[topicPartition]*shelf
@@ -58,7 +60,11 @@ type errand struct {
 }
 
 func newBlocks(h *Hub) *blocks {
-	return &blocks{hub: h, fetches: make(chan struct{}, blockFetches), writers: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), shelves: make(map[topicPartition]*shelf)}
+	half := max(1, runtime.GOMAXPROCS(0)/2)
+	return &blocks{
+		hub: h, fetches: make(chan struct{}, blockFetches), writers: make(chan struct{}, half), sifters: make(chan struct{}, half),
+		shelves: make(map[topicPartition]*shelf),
+	}
 }
 
 // get returns the block that an offset is in, fetched if need be. It fails as
@@ -225,7 +231,7 @@ func (bs *blocks) hold(b *block, n int64) {
 	bs.hub.held.Add(n)
 }
 
-// grown counts what was made of a block, if it is still there.
+// grown counts what was made of a block, or given up of that, if it is still there.
 func (bs *blocks) grown(b *block, n int64) {
 	bs.mu.Lock()
 	defer bs.mu.Unlock()

@@ -293,6 +293,9 @@ func (s *Session) sendBehind(f *follower) error {
 	}
 	pos := f.pos.Load()
 	frames, held := f.tail.read(pos)
+	if f.dismissed() {
+		return nil // that comes next
+	}
 	if held && s.talking != nil && f.due(&frames) {
 		if told, err := s.tellDue(f); told || err != nil {
 			return err
@@ -372,7 +375,7 @@ func (s *Session) sendBlock(f *follower) error {
 		c.next.set(partition, b.next)
 		return s.tellLoss(f, record.Loss{Partition: partition, From: offset, Next: b.next, Reason: record.LossUnreadable})
 	}
-	piece := b.piece(t, offset, f.filter)
+	piece := b.piece(t, offset, f.filter, s.gone())
 	writers := t.topic.hub.blocks.writers
 	writers <- struct{}{}
 	defer func() { <-writers }()

@@ -70,6 +70,7 @@ type chained struct {
 	// changes counts the filters that were added.
 	sieves  []*sieve
 	changes uint64
+	budget  budget
 
 	// What follows is the worker's own: the last put whose records it has
 	// transformed, and what they became.

@@ -47,7 +47,7 @@ func (e *encoder) add(g *gatherer, d *deflater, r *record.Record) bool {
 	s := e.session
 	keep, err := s.encoding.Chain.run(&e.box, r)
 	if err == nil && keep && e.filter != nil {
-		keep, _ = e.filter.Match(r, nil)
+		keep, _, _ = e.filter.Match(r, nil)
 	}
 	if err == nil && keep {
 		e.payload, err = s.encoding.append(e.payload[:0], r)

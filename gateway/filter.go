@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
+	"time"
 
 	"github.com/kafkaws/kafkaws/record"
 )
@@ -15,9 +17,10 @@ type Filter interface {
 	ID() string
 	// Match reports whether a record is wanted. seen is nil, or what Match of
 	// another filter has returned for the same record, so that they need not
-	// both find out what is in it. Match is called by many goroutines at once,
+	// both find out what is in it. work is about how much was done, in units of
+	// up to a tenth of a microsecond. Match is called by many goroutines at once,
 	// must not take long, and depends on nothing but the record.
-	Match(r *record.Record, seen any) (wanted bool, view any)
+	Match(r *record.Record, seen any) (wanted bool, view any, work int)
 }
 
 // MakeFilter makes a client's filter, which may have to wait until those of others
@@ -41,14 +44,31 @@ var ErrFiltersBusy = errors.New("too many filters are being compiled")
 // may have. Each is evaluated for each record.
 const maxFilters = 100
 
-// ErrTooManyFilters means that the sessions of a topic have as many different
-// filters as they may.
-var ErrTooManyFilters = errors.New("the topic has too many different filters")
+// Errors of filters.
+var (
+	// ErrTooManyFilters means that the sessions of a topic have as many different
+	// filters as they may.
+	ErrTooManyFilters = errors.New("the topic has too many different filters")
+	// ErrSlowFilter means that the filter takes longer than the topic has time for.
+	// The same filter may do where less comes, or the other filters take less.
+	ErrSlowFilter = errors.New("the filter takes too long for the topic")
+	// ErrSlowFilters means that filters which are gone took so long that the topic
+	// takes no new ones for a moment.
+	ErrSlowFilters = errors.New("the topic has no time for new filters")
+)
 
-// sieve is a filter in use by the sessions of a chain. The topic's lock guards it.
+// sieve is a filter in use by the sessions of a chain. The topic's lock guards its
+// users.
 type sieve struct {
 	Filter
 	users int
+	// dismissed tells that the filter takes too long. It is set before any record
+	// that the filter was not asked about is seen in the tails.
+	dismissed atomic.Bool
+	// taken is the time that the filter has taken of late, and gone tells that it is
+	// used no more, or not for long; the budget's lock guards them.
+	taken time.Duration
+	gone  bool
 }
 
 // bitmap is a set of numbers.
@@ -65,15 +85,22 @@ func (b *bitmap) add(i int) {
 
 // sift puts a filter to use, or one that is already and matches the same. The
 // topic's lock is held.
-func (c *chained) sift(f Filter) (*sieve, error) {
+func (c *chained) sift(f Filter, now time.Duration) (*sieve, error) {
 	for _, s := range c.sieves {
-		if s.ID() == f.ID() {
-			s.users++
-			return s, nil
+		if s.ID() != f.ID() {
+			continue
 		}
+		if s.dismissed.Load() {
+			return nil, ErrSlowFilter
+		}
+		s.users++
+		return s, nil
 	}
-	if len(c.sieves) == maxFilters {
+	switch {
+	case len(c.sieves) == maxFilters:
 		return nil, ErrTooManyFilters
+	case !c.budget.admits(now):
+		return nil, ErrSlowFilters
 	}
 	s := &sieve{Filter: f, users: 1}
 	c.sieves = append(slices.Clip(c.sieves), s)
@@ -85,36 +112,65 @@ func (c *chained) sift(f Filter) (*sieve, error) {
 }
 
 // discard takes a use of a filter back. The topic's lock is held.
-func (c *chained) discard(s *sieve) {
+func (c *chained) discard(s *sieve, now time.Duration) {
 	if s.users--; s.users == 0 {
 		c.sieves = slices.DeleteFunc(slices.Clone(c.sieves), func(other *sieve) bool { return other == s })
+		c.budget.leave(s, now)
 	}
 }
 
-// judged is which of a chain's records a filter lets pass, by their number.
+// dismiss takes the filters out that take too long, of those that have just judged,
+// and reports whether there were any. Their sessions notice. The topic's lock is
+// held.
+func (c *chained) dismiss(sieves []*sieve) bool {
+	slow := func(s *sieve) bool { return s.dismissed.Load() }
+	if !slices.ContainsFunc(sieves, slow) {
+		return false
+	}
+	c.sieves = slices.DeleteFunc(slices.Clone(c.sieves), slow)
+	return true
+}
+
+// judged is which of a chain's records a filter lets pass, by their number, and the
+// work that was done for that since the budget was last looked at.
 type judged struct {
 	by     *sieve
 	wanted bitmap
+	work   int
 }
 
-// judge has all filters look at the records that came out of the chain. It needs
-// no lock.
-func (c *chained) judge(sieves []*sieve) {
+// judge has all filters look at the records that came out of the chain, except those
+// that turn out to take too long. It needs no lock.
+func (c *chained) judge(h *Hub, sieves []*sieve) {
 	c.verdicts = c.verdicts[:0]
 	for _, s := range sieves {
 		c.verdicts = append(c.verdicts, judged{by: s, wanted: make(bitmap, (len(c.records)+63)/64)})
 	}
-	if len(sieves) == 0 {
+	if len(sieves) == 0 || len(c.records) == 0 {
 		return
 	}
+	b := &c.budget
+	b.begin(h.now())
 	for i := range c.records {
 		var view any
 		for j := range c.verdicts {
-			var wanted bool
-			if wanted, view = c.verdicts[j].by.Match(&c.records[i], view); wanted {
-				c.verdicts[j].wanted.add(i)
+			v := &c.verdicts[j]
+			if v.by.dismissed.Load() {
+				continue
+			}
+			wanted, seen, work := v.by.Match(&c.records[i], view)
+			if view = seen; wanted {
+				v.wanted.add(i)
+			}
+			v.work += work
+			if b.work += work; b.work >= filterLook {
+				b.look(h.now(), c.verdicts)
 			}
 		}
+		b.records++
+	}
+	if !b.free() {
+		b.look(h.now(), c.verdicts)
 	}
 }
 

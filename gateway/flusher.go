@@ -199,11 +199,11 @@ func (s *Session) sideWritten() {
 func (s *Session) nextFrames() (f *follower, frames stretch, more bool) {
 	for range s.followers {
 		f := s.followers[s.turn]
-		if c := f.catchUp; c != nil && (!c.waiting || f.pos.Load() != f.tail.head.Load() || s.talking != nil && f.noticed != f.tail.noticed.Load()) {
+		if c := f.catchUp; c != nil && (!c.waiting || f.dismissed() || f.pos.Load() != f.tail.head.Load() || s.talking != nil && f.noticed != f.tail.noticed.Load()) {
 			return nil, stretch{}, true
 		} else if c == nil {
 			frames, held := f.tail.read(f.pos.Load())
-			if !held || s.talking != nil && f.due(&frames) {
+			if !held || f.dismissed() || s.talking != nil && f.due(&frames) {
 				return nil, stretch{}, true
 			}
 			if len(frames.bytes) > 0 {
@@ -228,6 +228,9 @@ func (s *Session) pass() {
 func (s *Session) sendNext() error {
 	f := s.followers[s.turn]
 	s.pass()
+	if f.dismissed() {
+		return s.filterDismissed(f)
+	}
 	if f.catchUp != nil {
 		return s.sendBehind(f)
 	}

@@ -177,7 +177,7 @@ func (t *tail) follow(s *Session, filter Filter) (*follower, error) {
 	f := &follower{session: s, tail: t}
 	if filter != nil {
 		var err error
-		if f.filter, err = t.chained().sift(filter); err != nil {
+		if f.filter, err = t.chained().sift(filter, t.topic.hub.now()); err != nil {
 			return nil, err
 		}
 	}
@@ -192,14 +192,18 @@ func (t *tail) follow(s *Session, filter Filter) (*follower, error) {
 	return f, nil
 }
 
+// dismissed reports whether the follower's filter was dismissed. It is asked after
+// the frames that come next were looked for: then it knows of all of them.
+func (f *follower) dismissed() bool { return f.filter != nil && f.filter.dismissed.Load() }
+
 // leave takes a session off the tail, which is freed keep_reading later if no
 // other comes; at once where there is nothing to read.
 func (f *follower) leave() {
 	t := f.tail
 	if f.filter != nil {
 		t.topic.mu.Lock()
-		if c := t.chained(); c != nil { // nil after the hub was closed
-			c.discard(f.filter)
+		if c := t.chained(); c != nil { // else the topic was closed
+			c.discard(f.filter, t.topic.hub.now())
 		}
 		t.topic.mu.Unlock()
 	}

@@ -52,6 +52,8 @@ func (c *HubConfig) encoded(records int) {
 // tails.
 type Hub struct {
 	cfg HubConfig
+	// now is the clock by which filters are measured.
+	now func() time.Duration
 
 	// held is how many bytes all tails hold, and tails how many there are.
 	held       atomic.Int64
@@ -68,7 +70,8 @@ type Hub struct {
 
 // NewHub returns a hub that reads nothing yet.
 func NewHub(cfg HubConfig) *Hub {
-	h := &Hub{cfg: cfg, topics: make(map[string]*topic)}
+	born := time.Now()
+	h := &Hub{cfg: cfg, now: func() time.Duration { return time.Since(born) }, topics: make(map[string]*topic)}
 	h.blocks = newBlocks(h)
 	return h
 }

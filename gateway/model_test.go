@@ -113,8 +113,8 @@ type everyNth int64
 
 func (n everyNth) ID() string { return fmt.Sprint(int64(n)) }
 
-func (n everyNth) Match(r *record.Record, seen any) (bool, any) {
-	return (r.Offset+int64(r.Partition))%int64(n) == 0, seen
+func (n everyNth) Match(r *record.Record, seen any) (bool, any, int) {
+	return (r.Offset+int64(r.Partition))%int64(n) == 0, seen, 1
 }
 
 // dropping drops some records.
@@ -718,7 +718,7 @@ func (m *model) wanted(s *modelled, p int) (want []place) {
 		}
 		if s.filter != nil {
 			r := m.record(int32(p), at)
-			if wanted, _ := s.filter.Match(&r, nil); !wanted {
+			if wanted, _, _ := s.filter.Match(&r, nil); !wanted {
 				continue
 			}
 		}

@@ -158,7 +158,7 @@ func (s *Session) landed(size int, err error) {
 	s.inFlight--
 	s.flightBytes -= int32(size)
 	end := s.ended()
-	s.changed.Signal()
+	s.changed.Broadcast()
 	s.mu.Unlock()
 	if err != nil && !errors.Is(err, context.Canceled) {
 		s.Close(publishFailure(err))

@@ -135,20 +135,6 @@ func TestFilterComesWhileOthersTransform(t *testing.T) {
 	}
 }
 
-// TestFilterOutlivesHub: a session with a filter that ends after its hub was closed
-// ends like any other.
-func TestFilterOutlivesHub(t *testing.T) {
-	r := newRig(t, nil)
-	r.talk = commander{}
-	ws := r.dial()
-	hear(t, ws, noRecord(t), "Opened")
-	request(t, ws, command{Subscribe: []string{"t"}, Nth: 2})
-	hear(t, ws, noRecord(t), "Begun")
-	r.hub.Close()
-	_ = ws.Close()
-	r.awaitEnd()
-}
-
 // TestRefusedFilterLeavesNothing: for a session that is refused, no tail is filled.
 func TestRefusedFilterLeavesNothing(t *testing.T) {
 	r := newRig(t, nil)

@@ -77,8 +77,8 @@ type Session struct {
 	// control is the reader's budget of control frames.
 	control bucket
 
-	// mu guards what follows; changed is signalled when the reader or the end
-	// of the session may wait for it.
+	// mu guards what follows; changed is broadcast when the reader, the end of
+	// the session or who arranges subscriptions may wait for it.
 	mu      sync.Mutex
 	changed sync.Cond
 	// side holds whole frames that go out between records; writing tells that
@@ -221,6 +221,7 @@ func (s *Session) leave() {
 		}
 		t.orders, t.asked = nil, nil
 		t.cancel()
+		s.changed.Broadcast()
 	}
 	s.mu.Unlock()
 	for _, f := range followers {
@@ -229,6 +230,14 @@ func (s *Session) leave() {
 	if s.member != nil {
 		s.member.cancel()
 	}
+}
+
+// gone is closed when the session has ended.
+func (s *Session) gone() <-chan struct{} {
+	if s.talking != nil {
+		return s.talking.ctx.Done()
+	}
+	return s.pool.ctx.Done()
 }
 
 // Close sends a Close frame and lets nothing follow it. A session that is

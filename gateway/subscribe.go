@@ -12,6 +12,10 @@ const (
 	// maxAsked is how many of a client's subscriptions and ends of such may wait
 	// before the client is no longer read from.
 	maxAsked = 16
+	// maxOrders is how many of them may be ready to be carried out before no other
+	// is begun with: each has places in the tails, and a filter of the few that a
+	// topic may have.
+	maxOrders = 2
 	// settlePatience is how long it may take to make a subscription's filter and to
 	// find out where it begins.
 	settlePatience = 5 * time.Second
@@ -82,7 +86,8 @@ func (s *Session) ask(a ask) {
 }
 
 // arrange finds out where subscriptions begin, one after the other, so that what
-// a client asks for happens in its order.
+// a client asks for happens in its order. It waits for the flusher, which may wait
+// for the client, and so in the end the client is not read from.
 func (s *Session) arrange() {
 	for {
 		a, ok := s.nextAsked()
@@ -98,6 +103,8 @@ func (s *Session) arrange() {
 			}
 			cancel()
 			o.failed = err
+			// The followers have what they need of it, and positions may be many.
+			o.Start, o.Filter, o.Check = record.Start{}, nil, nil
 		}
 		s.order(o)
 	}
@@ -116,10 +123,15 @@ func (sub *Subscription) check(ctx context.Context) error {
 	return nil
 }
 
+// nextAsked waits until there is room for another order, and takes what was asked
+// for next. It reports false when there is nothing, or the session has ended.
 func (s *Session) nextAsked() (ask, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := s.talking
+	for len(t.asked) > 0 && len(t.orders) >= maxOrders && !s.left {
+		s.changed.Wait()
+	}
 	if len(t.asked) == 0 || s.left {
 		t.asked, t.arranging = nil, false
 		return ask{}, false
@@ -163,6 +175,7 @@ func (s *Session) takeOrder() (o order, ok bool) {
 	if len(orders) == 1 {
 		s.talking.orders = nil
 	}
+	s.changed.Broadcast()
 	return o, true
 }
 
@@ -284,6 +297,15 @@ func (s *Session) drop(topic string) {
 		f.leave()
 	}
 	f.tail.topic.pacer.moved() // nobody waits for it any more
+}
+
+// filterDismissed ends a subscription whose filter takes too long.
+func (s *Session) filterDismissed(f *follower) error {
+	if s.talking == nil {
+		s.Close(CloseTryLater, ErrSlowFilter.Error())
+		return nil
+	}
+	return s.abandon(f, ErrSlowFilter)
 }
 
 // abandon ends a subscription that cannot go on.

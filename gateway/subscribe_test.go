@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,10 +29,11 @@ type event struct {
 	Positions record.Positions
 }
 
-// commander has its client's commands carried out.
-type commander struct{}
+// commander has its client's commands carried out. Their filters are everyNth unless
+// it has others.
+type commander struct{ filters map[int64]Filter }
 
-func (commander) Receive(s *Session, _ bool, message []byte) {
+func (cm commander) Receive(s *Session, _ bool, message []byte) {
 	var c command
 	if err := json.Unmarshal(message, &c); err != nil {
 		panic(err)
@@ -45,6 +48,9 @@ func (commander) Receive(s *Session, _ bool, message []byte) {
 	}
 	if c.Nth > 0 {
 		sub.Filter = made(everyNth(c.Nth))
+		if f := cm.filters[c.Nth]; f != nil {
+			sub.Filter = made(f)
+		}
 	}
 	if c.Fail {
 		sub.Check = func(context.Context, string) error { return record.ErrUnknownTopic }
@@ -259,6 +265,112 @@ func TestTooManyFilters(t *testing.T) {
 			t.Fatalf("got %q, want %s", got, want)
 		}
 	}
+}
+
+// holdingTalk has its clients follow a topic, each time with another filter, and
+// does not get round to telling them so before it may.
+type holdingTalk struct {
+	sessions      chan *Session
+	checked, told *atomic.Int64
+	gate          chan struct{}
+}
+
+func (h holdingTalk) Receive(s *Session, _ bool, message []byte) {
+	select {
+	case h.sessions <- s:
+	default:
+	}
+	n, err := strconv.ParseInt(string(message), 10, 64)
+	if err != nil {
+		panic(err)
+	}
+	s.Subscribe(Subscription{
+		Topics: []string{"t"}, Filter: made(everyNth(n)),
+		Start: record.Start{Kind: record.StartPositions, Positions: record.Positions{"t": {Offsets: map[int32]int64{0: 0}}}},
+		Check: func(context.Context, string) error { h.checked.Add(1); return nil },
+	})
+}
+
+func (h holdingTalk) Tell(dst []byte, e Event) []byte {
+	if _, ok := e.(Begun); !ok {
+		return dst
+	}
+	h.told.Add(1)
+	<-h.gate
+	return append(dst, "begun"...)
+}
+
+// TestSubscriptionsWait: what a client asks for is not begun with while what it asked
+// for before is not carried out, and the client is not read from when that is much.
+func TestSubscriptionsWait(t *testing.T) {
+	const asked = 90
+	r := newRig(t, nil)
+	talk := holdingTalk{make(chan *Session, 1), new(atomic.Int64), new(atomic.Int64), make(chan struct{})}
+	release := sync.OnceFunc(func() { close(talk.gate) })
+	t.Cleanup(release)
+	r.talk = talk
+	r.source.fed["t"] = map[int32][]record.Record{0: nil}
+	ws := r.dial()
+	for i := range asked {
+		if err := ws.WriteMessage(websocket.TextMessage, []byte(strconv.Itoa(i+1))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := <-talk.sessions
+	full := func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return talk.told.Load() == 1 && len(s.talking.asked) == maxAsked && len(s.talking.orders) == maxOrders && s.paused.Load()
+	}
+	// One is being carried out, and others are ready.
+	for most := int64(1 + maxOrders); !full(); time.Sleep(time.Millisecond) {
+		if n := talk.checked.Load(); n > most {
+			t.Fatalf("%d subscriptions were begun with", n)
+		}
+	}
+	s.mu.Lock()
+	for _, o := range s.talking.orders {
+		if o.Start.Positions != nil || o.Filter != nil || o.Check != nil {
+			t.Error("an order still has what its followers were made of")
+		}
+	}
+	s.mu.Unlock()
+	r.hub.mu.Lock()
+	tp := r.hub.topics["t"]
+	r.hub.mu.Unlock()
+	tp.mu.Lock()
+	if n := len(tp.chains[""].sieves); n != 1+maxOrders {
+		t.Errorf("%d filters are in use", n)
+	}
+	tp.mu.Unlock()
+	release()
+	for range asked {
+		if got := read(t, ws); got != "begun" {
+			t.Fatalf("got %q", got)
+		}
+	}
+}
+
+// TestSubscriptionsWaitInVain: a session ends while its client is not read from.
+func TestSubscriptionsWaitInVain(t *testing.T) {
+	r := newRig(t, nil)
+	talk := holdingTalk{make(chan *Session, 1), new(atomic.Int64), new(atomic.Int64), make(chan struct{})}
+	release := sync.OnceFunc(func() { close(talk.gate) })
+	t.Cleanup(release)
+	r.talk = talk
+	r.source.fed["t"] = map[int32][]record.Record{0: nil}
+	ws := r.dial()
+	for i := range 2 * maxAsked {
+		if err := ws.WriteMessage(websocket.TextMessage, []byte(strconv.Itoa(i+1))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := <-talk.sessions
+	for !s.paused.Load() {
+		time.Sleep(time.Millisecond)
+	}
+	s.kill()
+	r.awaitEnd()
 }
 
 // TestUnreachableIsTold: sessions that talk are told when no broker answers, and

@@ -55,8 +55,9 @@ type Failed struct {
 	// Topic is the topic, where it is about one.
 	Topic string
 	// Err is why: record.ErrOffsetGone, record.ErrUnavailable,
-	// record.ErrUnknownTopic, record.ErrRefused, ErrTooManyFilters,
-	// ErrTooManyMissing, or an error of the Subscription's Check or Filter.
+	// record.ErrUnknownTopic, record.ErrRefused, ErrTooManyFilters, ErrSlowFilter,
+	// ErrSlowFilters, ErrTooManyMissing, or an error of the Subscription's Check or
+	// Filter.
 	Err error
 }
 

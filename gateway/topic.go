@@ -150,14 +150,16 @@ func (t *topic) put(partition int32, records []record.Record, next int64, epoch 
 	t.puts++
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	dismissed := false
 	for c := t.behind(); c != nil; c = t.behind() {
 		// Others wait for the lock while they hold the hub's, which sessions
 		// of all topics need.
 		sieves, changes := c.sieves, c.changes
 		t.mu.Unlock()
 		c.apply(t, records)
-		c.judge(sieves)
+		c.judge(t.hub, sieves)
 		t.mu.Lock()
+		dismissed = c.dismiss(sieves) || dismissed
 		if c.changes == changes {
 			c.put = t.puts
 		}
@@ -166,6 +168,9 @@ func (t *topic) put(partition int32, records []record.Record, next int64, epoch 
 	for _, c := range t.chains {
 		for _, tail := range c.tails {
 			tail.append(partition, c, next, epoch)
+			if dismissed {
+				tail.followers.wake() // also where nothing was appended
+			}
 		}
 		c.forget()
 	}

@@ -28,6 +28,15 @@ type View struct {
 // NewView returns a view of r.
 func NewView(r *record.Record) *View { return &View{record: r, size: len(r.Topic) + r.Size()} }
 
+// Decoded returns how many bytes of the record's value were decoded for expressions
+// that have asked for it: all of them, or none.
+func (v *View) Decoded() int {
+	if v.value == nil {
+		return 0
+	}
+	return len(v.record.Value)
+}
+
 func (v *View) keyValue() ref.Val {
 	if v.key == nil {
 		v.key = textValue(v.record.Key)
