@@ -39,7 +39,11 @@ func TestDocumentedSequences(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(kafkas[i].Close)
-		config += handleBlock(fmt.Sprintf("/%d/", i), kafkas[i].ListenAddrs()[0], "subscribe orders clicks refunds\npublish orders clicks\n")
+		directives := "subscribe orders clicks refunds\npublish orders clicks\n"
+		if !strings.Contains(sequences[i].text, "ping_interval_ms") {
+			directives += "ping_interval 1h\n" // progress is told once in that time, whenever that is
+		}
+		config += handleBlock(fmt.Sprintf("/%d/", i), kafkas[i].ListenAddrs()[0], directives)
 	}
 	s := &site{caddyProcess: startCaddy(t, config+"}\n"), addr: addr}
 	for i, b := range sequences {

@@ -65,18 +65,23 @@ func (b *Broker) produceWith(ctx context.Context, topic string, records []*kgo.R
 	for _, r := range records {
 		r.Topic = topic
 	}
-	cl, err := b.client(append(opts, kgo.ProducerBatchMaxBytes(16<<20))...)
-	if err != nil {
-		return err
-	}
-	defer cl.Close()
-	for {
-		err := cl.ProduceSync(ctx, records...).FirstErr()
-		// A node that was just made the coordinator has not written anything.
-		if !errors.Is(err, kerr.CoordinatorLoadInProgress) || ctx.Err() != nil {
+	opts = append(opts, kgo.ProducerBatchMaxBytes(16<<20))
+	produce := func() error {
+		cl, err := b.client(opts...)
+		if err != nil {
 			return err
 		}
+		defer cl.Close()
+		return cl.ProduceSync(ctx, records...).FirstErr()
 	}
+	err := produce()
+	if errors.Is(err, kerr.CoordinatorLoadInProgress) {
+		// A node has no producer ids left, and cannot get any while the controller is
+		// away. Nothing has been written.
+		opts = append(opts, kgo.DisableIdempotentWrite())
+		err = produce()
+	}
+	return err
 }
 
 func (b *Broker) readAll(ctx context.Context, topic string) ([]*kgo.Record, error) {
