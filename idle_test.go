@@ -27,7 +27,8 @@ func TestIdleSessions(t *testing.T) {
 	resident, memory := s.resident(), s.memory()
 	before := goroutines(s, func(int) bool { return true })
 	s.dialFleet(sessions, "topics=shared")
-	goroutines(s, func(n int) bool { return n == before+sessions })
+	// Those that only looked things up for the first sessions may have ended since.
+	goroutines(s, func(n int) bool { return n <= before+sessions })
 	grown := (s.resident() - resident) / sessions
 	t.Logf("an idle session: %d bytes of RSS, %d of them in use", grown, (s.memory()-memory)/sessions)
 	if grown > limit {
