@@ -296,7 +296,6 @@ func (s *Session) drop(topic string) {
 	if !left {
 		f.leave()
 	}
-	f.tail.topic.pacer.moved() // nobody waits for it any more
 }
 
 // filterDismissed ends a subscription whose filter takes too long.
