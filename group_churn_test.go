@@ -142,29 +142,7 @@ func (j *joined) end(cleanly bool) {
 
 // produce writes n records to all partitions in turn, about so many a second.
 func (g *groupHistory) produce(addrs []string, partitions int32, n, perSecond int) {
-	cl, err := kgo.NewClient(kgo.SeedBrokers(addrs...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.MetadataMinAge(50*time.Millisecond))
-	if err != nil {
-		g.t.Error(err)
-		return
-	}
-	defer cl.Close()
-	p := g.h.Producer("producer")
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for i := range n {
-		if i%(perSecond/50) == 0 {
-			<-tick.C
-		}
-		v := history.ID(1, uint32(i))
-		r := &kgo.Record{Topic: g.topic, Partition: int32(i) % partitions, Value: []byte(v.String())}
-		sent := p.Send(v, g.topic, r.Partition, 0)
-		cl.Produce(context.Background(), r, func(r *kgo.Record, err error) {
-			if err == nil {
-				sent.Acked(r.Partition, r.Offset)
-			}
-		})
-	}
-	if err := cl.Flush(context.Background()); err != nil {
+	if err := g.h.Write(addrs, g.topic, partitions, n, perSecond); err != nil {
 		g.t.Error(err)
 	}
 }
