@@ -12,6 +12,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // TestClusterFaults does to one cluster, one after the other, what clusters
@@ -35,7 +36,11 @@ func TestClusterFaults(t *testing.T) {
 	if len(before.Replicas) != 3 || len(before.InSync) != 3 {
 		t.Fatalf("a partition with three replicas is %+v", before)
 	}
-	to := c.Node(t, before.Leader%3+1)
+	// Without the controller, the other nodes get no producer ids either.
+	to := controller(t, c)
+	if to.ID() == before.Leader {
+		c.MoveLeader(t, topic, 0, c.Node(t, before.Leader%3+1))
+	}
 	c.MoveLeader(t, topic, 0, to)
 	if now := c.Partition(t, topic, 0); now.Leader != to.ID() || now.Epoch <= before.Epoch {
 		t.Errorf("the leader should be node %d in an epoch after %d: %+v", to.ID(), before.Epoch, now)
@@ -49,7 +54,7 @@ func TestClusterFaults(t *testing.T) {
 	if slices.Contains(paused.InSync, to.ID()) {
 		t.Errorf("a paused node is in sync: %+v", paused)
 	}
-	c.Nodes[0].ProduceTo(t, topic, 0, KV("", "while one is paused"))
+	c.Nodes[0].ProduceTo(t, topic, 0, KV("", "while the controller is paused"))
 	to.Resume(t)
 	c.WaitInSync(t, topic)
 	lap("leader paused and resumed")
@@ -67,6 +72,26 @@ func TestClusterFaults(t *testing.T) {
 	}
 	lap("topic deleted and made again")
 	t.Run("truncated", func(t *testing.T) { testTruncate(t, c) })
+}
+
+// controller returns the node that leads the metadata (KIP-595).
+func controller(t *testing.T, c *Cluster) *Broker {
+	t.Helper()
+	partition := kmsg.NewDescribeQuorumRequestTopicPartition()
+	topic := kmsg.NewDescribeQuorumRequestTopic()
+	topic.Topic, topic.Partitions = "__cluster_metadata", append(topic.Partitions, partition)
+	req := kmsg.NewPtrDescribeQuorumRequest()
+	req.Topics = append(req.Topics, topic)
+	cl, err := c.Nodes[0].client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	resp, err := req.RequestWith(t.Context(), cl)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.Node(t, int(resp.Topics[0].Partitions[0].LeaderID))
 }
 
 // testTruncate shows that records which were acknowledged, and read, are gone.

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -66,22 +65,29 @@ func (b *Broker) produceWith(ctx context.Context, topic string, records []*kgo.R
 		r.Topic = topic
 	}
 	opts = append(opts, kgo.ProducerBatchMaxBytes(16<<20))
-	produce := func() error {
-		cl, err := b.client(opts...)
-		if err != nil {
-			return err
-		}
-		defer cl.Close()
-		return cl.ProduceSync(ctx, records...).FirstErr()
+	cl, err := b.producer(ctx, opts...)
+	if err != nil {
+		return err
 	}
-	err := produce()
-	if errors.Is(err, kerr.CoordinatorLoadInProgress) {
-		// A node has no producer ids left, and cannot get any while the controller is
-		// away. Nothing has been written.
-		opts = append(opts, kgo.DisableIdempotentWrite())
-		err = produce()
+	defer cl.Close()
+	return cl.ProduceSync(ctx, records...).FirstErr()
+}
+
+// producer makes a client that writes each record once where that can be had: a
+// node that has no producer ids left gets none while the controller is away, and
+// must not keep a test from writing to partitions that have a leader.
+func (b *Broker) producer(ctx context.Context, opts ...kgo.Opt) (*kgo.Client, error) {
+	cl, err := b.client(opts...)
+	if err != nil {
+		return nil, err
 	}
-	return err
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout/6)
+	defer cancel()
+	if _, _, err := cl.ProducerID(ctx); err == nil {
+		return cl, nil
+	}
+	cl.Close()
+	return b.client(append(opts, kgo.DisableIdempotentWrite())...)
 }
 
 func (b *Broker) readAll(ctx context.Context, topic string) ([]*kgo.Record, error) {
