@@ -19,6 +19,8 @@ type offsetQuery struct {
 	// a transaction that is open now become visible later, so they belong to
 	// what comes after now. A record behind it is not found by its time either.
 	committed bool
+	// taken, if set, is called before the broker is asked.
+	taken func()
 	// done is called once, from another goroutine.
 	done func(found, error)
 }
@@ -81,6 +83,11 @@ func (o *offsets) work(leader int32, w *offsetWorker) {
 		w.queue = nil
 		o.mu.Unlock()
 		if len(queries) > 0 {
+			for _, q := range queries {
+				if q.taken != nil {
+					q.taken()
+				}
+			}
 			cn = o.serve(leader, cn, queries)
 			idle.Reset(o.c.timings.idle)
 			continue

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"sync"
 
 	"github.com/IBM/sarama"
 
@@ -51,38 +53,74 @@ func (s *source) points(ctx context.Context, t *topicInfo, at record.Point) (map
 	return all, nil
 }
 
-// askAll asks the leaders for one kind of offset, once.
+// look is one kind of offset of all partitions of a topic, which is being looked up.
+type look struct {
+	topic string
+	done  chan struct{} // closed when everything below is known
+	all   map[int32]int64
+	err   error
+}
+
+// lookKey tells which look-ups ask for the same.
+type lookKey struct {
+	topic *topicInfo
+	time  int64
+}
+
+// askAll asks the leaders for one kind of offset, once. All who ask before a leader is
+// asked share the answer: a thousand sessions may come back at once.
 func (s *source) askAll(ctx context.Context, t *topicInfo, time int64) (map[int32]int64, error) {
-	type answer struct {
-		partition int32
-		found     found
-		err       error
+	key := lookKey{t, time}
+	s.looksMu.Lock()
+	l := s.looks[key]
+	if l == nil {
+		l = &look{topic: t.name, done: make(chan struct{}), all: make(map[int32]int64, len(t.partitions))}
+		s.looks[key] = l
+		s.looksMu.Unlock()
+		s.lookUp(key, l)
+	} else {
+		s.looksMu.Unlock()
 	}
-	answers := make(chan answer, len(t.partitions))
+	select {
+	case <-l.done:
+		return maps.Clone(l.all), l.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-s.c.ctx.Done():
+		return nil, s.c.ctx.Err()
+	}
+}
+
+// lookUp asks the leaders.
+func (s *source) lookUp(key lookKey, l *look) {
+	// Who comes from then on may know of records that are not in the answer.
+	taken := sync.OnceFunc(func() {
+		s.looksMu.Lock()
+		delete(s.looks, key)
+		s.looksMu.Unlock()
+	})
+	var mu sync.Mutex
+	left := len(key.topic.partitions)
+	answered := func(partition int32, f found, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		l.all[partition] = f.offset
+		l.err = errors.Join(l.err, refusal(l.topic, err))
+		if left--; left == 0 {
+			close(l.done)
+		}
+	}
 	byLeader := map[int32][]*offsetQuery{}
-	for _, p := range t.partitions {
+	for _, p := range key.topic.partitions {
 		byLeader[p.leader] = append(byLeader[p.leader], &offsetQuery{
-			topic: t.name, partition: p.id, time: time, committed: s.committed && time != sarama.OffsetOldest,
-			done: func(f found, err error) { answers <- answer{p.id, f, err} },
+			topic: l.topic, partition: p.id, time: key.time, committed: s.committed && key.time != sarama.OffsetOldest,
+			taken: taken,
+			done:  func(f found, err error) { answered(p.id, f, err) },
 		})
 	}
 	for leader, queries := range byLeader {
 		s.c.offsets.ask(leader, queries)
 	}
-	all := make(map[int32]int64, len(t.partitions))
-	var err error
-	for range t.partitions {
-		select {
-		case a := <-answers:
-			all[a.partition] = a.found.offset
-			err = errors.Join(err, refusal(t.name, a.err))
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-s.c.ctx.Done():
-			return nil, s.c.ctx.Err()
-		}
-	}
-	return all, err
 }
 
 // refusal makes an error for the caller of one that trying again does not mend.

@@ -3,6 +3,7 @@ package kafka
 import (
 	"errors"
 	"maps"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,6 +17,33 @@ import (
 func TestOffsets(t *testing.T) {
 	f := newFake(t, kfake.NumBrokers(3), kfake.SeedTopics(2, "a"))
 	offsetsOfPoints(t, newCluster(t, f), func(opts ...kgo.Opt) *kgo.Client { return kclient(t, f, opts...) })
+}
+
+// TestOffsetsAreFresh has many look up the end of a topic at once, each after it has
+// written there: what others have asked for before is not good enough.
+func TestOffsetsAreFresh(t *testing.T) {
+	f := newFake(t, kfake.NumBrokers(2), kfake.SeedTopics(4, "a"))
+	src := newCluster(t, f).Source(false)
+	cl := kclient(t, f, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0))
+	var wg sync.WaitGroup
+	for i := range 20 {
+		wg.Go(func() {
+			for range 50 {
+				r := &kgo.Record{Topic: "a", Partition: int32(i % 4), Value: []byte("x")}
+				if err := cl.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+					t.Error(err)
+					return
+				}
+				ends, err := src.Offsets(t.Context(), "a", record.PointLatest)
+				if err != nil || ends[r.Partition] <= r.Offset {
+					t.Errorf("after a record at %d, partition %d ends at %d: %v", r.Offset, r.Partition, ends[r.Partition], err)
+					return
+				}
+				ends[r.Partition] = 0 // its own
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // offsetsOfPoints looks up offsets of topic "a", which is empty and has two

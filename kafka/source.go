@@ -25,10 +25,13 @@ type source struct {
 	loops    map[int32]*loop
 	grabbers map[int32]*grabber
 	readings map[*reading]map[*partition]struct{} // the partitions that a loop has
+
+	looksMu sync.Mutex
+	looks   map[lookKey]*look // that no leader was asked for yet
 }
 
 func newSource(c *Cluster, committed bool, piece int32) *source {
-	return &source{c: c, committed: committed, piece: piece, loops: map[int32]*loop{}, grabbers: map[int32]*grabber{}, readings: map[*reading]map[*partition]struct{}{}}
+	return &source{c: c, committed: committed, piece: piece, loops: map[int32]*loop{}, grabbers: map[int32]*grabber{}, readings: map[*reading]map[*partition]struct{}{}, looks: map[lookKey]*look{}}
 }
 
 // Read implements record.Source.
