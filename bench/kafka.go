@@ -16,7 +16,7 @@ type kafka struct {
 
 // startKafka starts a broker for a test, or for what acts as one.
 func startKafka(t testing.TB) kafka {
-	b := kafkatest.Start(t, kafkatest.HeapMiB(1024))
+	b := kafkatest.Start(t, kafkatest.HeapMiB(1024), kafkatest.Lasting())
 	return kafka{addr: b.Addr(), version: b.Version(), pid: child("java")}
 }
 

@@ -305,7 +305,7 @@ func (b *Broker) launch() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	java := func(log string, heapMiB int, args ...string) (*process, error) {
-		flags := append(jvmFlags(heapMiB), b.flags...)
+		flags := append(jvmFlags(heapMiB, b.settings.jvm), b.flags...)
 		if archive, err := os.Stat(b.inst.classArchive()); err == nil && archive.Size() > 0 {
 			flags = append(flags, "-XX:SharedArchiveFile="+b.inst.classArchive())
 		}

@@ -182,7 +182,7 @@ func (i *installed) format(ctx context.Context, dir string) error {
 	if err := os.WriteFile(props, propertiesFile(config), 0o644); err != nil {
 		return fmt.Errorf("writing server.properties: %w", err)
 	}
-	cmd := exec.CommandContext(ctx, i.java.path, append(jvmFlags(64), "-cp", i.classPath(),
+	cmd := exec.CommandContext(ctx, i.java.path, append(jvmFlags(64, briefJVM), "-cp", i.classPath(),
 		"kafka.tools.StorageTool", "format", "--cluster-id", newUUID(), "--config", props)...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("formatting a data directory failed: %w\n%s", err, lastLines(out, 8))

@@ -11,11 +11,12 @@ type Option func(*settings)
 type settings struct {
 	properties map[string]string
 	heapMiB    int
+	jvm        []string
 	proxied    bool
 }
 
 func newSettings(opts []Option) settings {
-	s := settings{properties: map[string]string{}, heapMiB: 384}
+	s := settings{properties: map[string]string{}, heapMiB: 384, jvm: briefJVM}
 	for _, o := range opts {
 		o(&s)
 	}
@@ -49,4 +50,10 @@ func MaxMessageBytes(n int) Option {
 // HeapMiB sets the size of the Java heap.
 func HeapMiB(n int) Option {
 	return func(s *settings) { s.heapMiB = n }
+}
+
+// Lasting runs the broker's Java as Kafka's own scripts do, whose collector pauses for
+// shorter times: for measurements. Otherwise it starts quickly and takes little.
+func Lasting() Option {
+	return func(s *settings) { s.jvm = lastingJVM }
 }

@@ -17,12 +17,17 @@ type process struct {
 	err  error         // how it ended; set before done is closed
 }
 
-// jvmFlags are for a short life on a busy machine: one collector thread and the
-// quick compiler only.
-func jvmFlags(heapMiB int) []string {
-	return []string{
-		fmt.Sprintf("-Xmx%dm", heapMiB), "-Xss512k",
-		"-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData",
+var (
+	// briefJVM is for a short life on a busy machine: one collector thread and the
+	// quick compiler only.
+	briefJVM = []string{"-Xss512k", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"}
+	// lastingJVM is what Kafka's own scripts run brokers with.
+	lastingJVM = []string{"-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:InitiatingHeapOccupancyPercent=35", "-XX:+ExplicitGCInvokesConcurrent"}
+)
+
+func jvmFlags(heapMiB int, tuning []string) []string {
+	return append([]string{
+		fmt.Sprintf("-Xmx%dm", heapMiB), "-XX:-UsePerfData",
 		"-Djava.awt.headless=true",
 		"-Dorg.slf4j.simpleLogger.showDateTime=true",
 		"-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
@@ -31,7 +36,7 @@ func jvmFlags(heapMiB int) []string {
 		"-Dorg.slf4j.simpleLogger.log.kafka.server.KafkaConfig=warn",
 		// ZooKeeper asks for log4j 1 otherwise.
 		"-Dzookeeper.jmx.log4j.disable=true",
-	}
+	}, tuning...)
 }
 
 // startProcess runs a command and appends what it prints to the file log.
