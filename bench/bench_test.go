@@ -10,10 +10,10 @@ import (
 	"github.com/kafkaws/kafkaws/internal/kafkatest"
 )
 
-// TestMain has the process be a crowd of clients where one was started as that.
+// TestMain has the process be what it was started as.
 func TestMain(m *testing.M) {
-	if isCrowd() {
-		if err := beCrowd(os.Stdin, os.Stdout); err != nil {
+	if was, err := beAnother(); was {
+		if err != nil {
 			panic(err)
 		}
 		return

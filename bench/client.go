@@ -176,7 +176,7 @@ func (c *client) takeValues(message []byte, now int64) (taken int64, err error) 
 			return taken, fmt.Errorf("a record of stream %d", stream)
 		}
 		c.count(stream, number)
-		if micros >= c.fleet.since.Load() {
+		if micros >= c.fleet.since.Load() && micros < c.fleet.until.Load() {
 			c.latency.add(now - micros)
 		}
 		taken++

@@ -16,9 +16,14 @@ import (
 // crowdVariable is set in the environment of a process that is to be a crowd.
 const crowdVariable = "KAFKAWS_BENCH_CROWD"
 
+// yielding is what the variable says in a process that yields the processors.
+const yielding = "yielding"
+
 // crowd is clients that resume in a process of their own. Beside them in one
 // process, the few whose latency is measured, and who writes, would wait for
-// their turn among a thousand that always have something to read.
+// their turn among a thousand that always have something to read. And because
+// these are on other machines than a gateway, theirs is the time of the
+// processors that nobody else wants (where that can be had).
 type crowd struct {
 	cmd  *exec.Cmd
 	tell *json.Encoder
@@ -39,7 +44,8 @@ type order struct {
 	Missed int64
 }
 
-// caughtUp is what a crowd says when all its clients have.
+// caughtUp is what a crowd says when a tenth of its clients have, and when all
+// have.
 type caughtUp struct {
 	Seconds float64
 	Error   string
@@ -54,14 +60,10 @@ type parted struct {
 
 // startCrowd starts a crowd that waits for its order.
 func startCrowd(ctx context.Context) (*crowd, error) {
-	program, err := os.Executable()
+	cmd, err := another(ctx, crowdVariable)
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, program) //nolint:gosec // this one
-	cmd.Env = append(os.Environ(), crowdVariable+"=1")
-	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = dieWithParent()
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err
@@ -78,19 +80,28 @@ func startCrowd(ctx context.Context) (*crowd, error) {
 
 func (c *crowd) pid() int { return c.cmd.Process.Pid }
 
-// resume has the crowd resume and returns how long that took, in seconds.
-func (c *crowd) resume(o order) (float64, error) {
+// resume has the crowd resume, calls some when a tenth of the clients have caught
+// up, and returns how long it took until all had, in seconds.
+func (c *crowd) resume(o order, some func()) (float64, error) {
 	if err := c.tell.Encode(o); err != nil {
 		return 0, fmt.Errorf("telling clients to resume: %w", err)
 	}
-	var done caughtUp
-	if err := c.hear.Decode(&done); err != nil {
+	if _, err := c.hearCaughtUp(); err != nil {
+		return 0, err
+	}
+	some()
+	return c.hearCaughtUp()
+}
+
+func (c *crowd) hearCaughtUp() (seconds float64, err error) {
+	var said caughtUp
+	if err := c.hear.Decode(&said); err != nil {
 		return 0, fmt.Errorf("hearing from clients that resume: %w", err)
 	}
-	if done.Error != "" {
-		return 0, errors.New(done.Error)
+	if said.Error != "" {
+		return 0, errors.New(said.Error)
 	}
-	return done.Seconds, nil
+	return said.Seconds, nil
 }
 
 // part has the crowd wait for all that was written, and end.
@@ -113,11 +124,16 @@ func (c *crowd) stop() {
 	_ = c.cmd.Wait()
 }
 
-// isCrowd tells whether this process is to be a crowd.
-func isCrowd() bool { return os.Getenv(crowdVariable) != "" }
-
 // beCrowd is what a crowd does.
 func beCrowd(in io.Reader, out io.Writer) error {
+	if os.Getenv(crowdVariable) != yielding {
+		if err := os.Setenv(crowdVariable, yielding); err != nil {
+			return err
+		}
+		if err := yieldProcessors(); err != nil {
+			return fmt.Errorf("yielding the processors: %w", err)
+		}
+	}
 	hear, tell := json.NewDecoder(in), json.NewEncoder(out)
 	var o order
 	if err := hear.Decode(&o); err != nil {
@@ -126,11 +142,13 @@ func beCrowd(in io.Reader, out io.Writer) error {
 	f := newFleet(load{topics: 1, partitions: o.Partitions, size: o.Size})
 	start := time.Now()
 	err := f.join(o.Sessions, func(i int) (endpoint, []int64) { return o.at(o.First + int64(i%resumeSpread)) })
-	if err == nil {
-		err = f.awaitEach(context.Background(), o.Missed)
-	}
-	if err := tell.Encode(caughtUp{time.Since(start).Seconds(), trouble(err, f)}); err != nil {
-		return err
+	for _, await := range []func(context.Context, int64) error{f.awaitSome, f.awaitEach} {
+		if err == nil {
+			err = await(context.Background(), o.Missed)
+		}
+		if err := tell.Encode(caughtUp{time.Since(start).Seconds(), trouble(err, f)}); err != nil {
+			return err
+		}
 	}
 	var written []int64
 	if err := hear.Decode(&written); err != nil {

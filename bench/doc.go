@@ -48,7 +48,11 @@
 //     follow it. It counts, by the product's own metrics, how often each of the
 //     records that were missed is fetched from Kafka and encoded, and fails where
 //     that is more than it should be, however long it took. What it reads is
-//     sized to stay within what the product holds of such records.
+//     sized to stay within what the product holds of such records. How long
+//     records take to those that follow is measured before that, beside loops that
+//     keep all processors busy with nothing, and while the others come back, until
+//     a tenth of them follow too: what the second differs from the first is the
+//     machine's, and the third is to differ from the second by no more than chance.
 //   - requests: what a growing number of sessions asks of Kafka. The gateway
 //     reaches Kafka through a proxy that counts its connections and requests, and
 //     in Kafka's answers puts its own address. Nothing else is measured here.
@@ -70,8 +74,10 @@
 // load generator, which also writes to Kafka, is this process; its own CPU is in
 // the tables, as is the broker's. (Where it is the larger share, rates say what
 // the generator can do.) The clients of resume that come back are a process of
-// their own, so that those whose latency is measured do not wait for them here;
-// it counts into the generator's CPU.
+// their own, so that those whose latency is measured do not wait for them here,
+// and it runs when nothing else wants the processors, because clients are on other
+// machines; it counts into the generator's CPU. Kafka's Java is set as its own
+// scripts set it.
 //
 // A table shows medians over the rounds, their ranges, and the ratio of each
 // median to the floor's; what the product is to reach stands beside it, met or

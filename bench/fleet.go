@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,16 +18,19 @@ const (
 
 // fleet is all subscribers of one run.
 type fleet struct {
-	load     load
-	since    atomic.Int64 // latencies count of values written from then on, in microseconds since 1970
-	inflater *inflater
-	pongs    int // that each client may get
-	clients  []*client
+	load load
+	// Latencies count of values written from since on and before until, in
+	// microseconds since 1970.
+	since, until atomic.Int64
+	inflater     *inflater
+	pongs        int // that each client may get
+	clients      []*client
 }
 
 func newFleet(l load) *fleet {
 	f := &fleet{load: l, inflater: newInflater()}
 	f.since.Store(math.MaxInt64)
+	f.until.Store(math.MaxInt64)
 	return f
 }
 
@@ -125,6 +129,19 @@ func (f *fleet) awaitEach(ctx context.Context, want int64) error {
 			n += min(c.received.Load(), want)
 		}
 		return n, nil
+	})
+}
+
+// awaitSome waits until a tenth of the clients have got so many values.
+func (f *fleet) awaitSome(ctx context.Context, want int64) error {
+	var got []int64
+	return awaitCount(ctx, want, "deliveries came to a tenth of the sessions", func() (int64, error) {
+		got = got[:0]
+		for _, c := range f.clients {
+			got = append(got, c.received.Load())
+		}
+		slices.Sort(got)
+		return got[len(got)-1-len(got)/10], nil
 	})
 }
 

@@ -12,8 +12,8 @@ import (
 )
 
 func main() {
-	if isCrowd() {
-		if err := beCrowd(os.Stdin, os.Stdout); err != nil {
+	if was, err := beAnother(); was {
+		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

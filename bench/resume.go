@@ -82,7 +82,7 @@ func resume(ctx context.Context, r *run) error {
 }
 
 // follow connects those that follow the topic from its end, and notes their
-// latencies while nobody else is there.
+// latencies while nobody else is there, and while the processors are busy.
 func (r *run) follow(ctx context.Context) error {
 	end := slices.Clone(r.writer.written)
 	err := r.fleet.join(followersOf(r.load.sessions), func(int) (endpoint, []int64) { return r.process.subscribe(r.writer.topics), end })
@@ -92,6 +92,21 @@ func (r *run) follow(ctx context.Context) error {
 	if err := r.warmUp(ctx); err != nil {
 		return err
 	}
+	if err := r.followed(ctx, "before"); err != nil {
+		return err
+	}
+	// What it costs that others keep the processors busy, whoever they are.
+	stop, err := startBusy(ctx)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	return r.followed(ctx, "busy")
+}
+
+// followed has records written for a while, and notes the latencies of those that
+// follow.
+func (r *run) followed(ctx context.Context, when string) error {
 	r.fleet.since.Store(time.Now().UnixMicro())
 	if err := r.writer.paced(ctx, max(1, int(r.o.duration.Seconds()*float64(r.load.rate))), r.load.rate); err != nil {
 		return err
@@ -100,7 +115,7 @@ func (r *run) follow(ctx context.Context) error {
 		return err
 	}
 	latency := r.fleet.latency()
-	r.figures["before_p50_ms"], r.figures["before_p99_ms"] = latency.millis(.5), latency.millis(.99)
+	r.figures[when+"_p50_ms"], r.figures[when+"_p99_ms"] = latency.millis(.5), latency.millis(.99)
 	// Nothing is on its way, so nobody adds to these now.
 	for _, c := range r.fleet.clients {
 		c.latency = histogram{}
@@ -152,7 +167,8 @@ func (r *run) resumeAll(ctx context.Context, first int64) (parted, error) {
 	}
 	stop, written := make(chan struct{}), make(chan error, 1)
 	go func() { written <- r.writer.until(ctx, stop, r.load.rate) }()
-	took, err := r.crowd.resume(o)
+	// Who has caught up follows too, and more that follow take longer to be served.
+	took, err := r.crowd.resume(o, func() { r.fleet.until.Store(time.Now().UnixMicro()) })
 	r.figures["resumed_s"] = took
 	close(stop)
 	if err := errors.Join(err, <-written); err != nil {

@@ -179,6 +179,8 @@ var scenarios = []scenario{
 			{key: "fetches", title: "fetches"},
 			{key: "before_p50_ms", title: "followers' latency before p50 (ms)", decimals: 2},
 			{key: "before_p99_ms", title: "followers' latency before p99 (ms)", decimals: 2},
+			{key: "busy_p50_ms", title: "followers' latency beside busy loops p50 (ms)", decimals: 2},
+			{key: "busy_p99_ms", title: "followers' latency beside busy loops p99 (ms)", decimals: 2},
 			{key: "p50_ms", title: "followers' latency meanwhile p50 (ms)", decimals: 2},
 			{key: "p99_ms", title: "followers' latency meanwhile p99 (ms)", decimals: 2},
 			{key: "before_rss_mib", title: "RSS before (MiB)", decimals: 1},
