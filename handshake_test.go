@@ -119,10 +119,18 @@ func TestHandshakeGoesThroughAllWriters(t *testing.T) {
 	s.conn.deadline = time.Now()
 	s.header.Set("Server", "Caddy")
 	outer := &wrapper{ResponseWriter: &wrapper{ResponseWriter: s, t: t}, t: t}
-	shake := &handshake{ResponseWriter: outer, extensions: "ours"}
+	ready := false
+	shake := &handshake{ResponseWriter: outer, extensions: "ours", ready: func() {
+		if ready = true; s.conn.sent.Len() > 0 {
+			t.Error("others wait for a turn while the response is sent")
+		}
+	}}
 	conn, early, err := shake.switchProtocols([]byte(switching))
 	if err != nil || conn != s.conn || string(early) != "early" {
 		t.Fatalf("got %v, %q, %v", conn, early, err)
+	}
+	if !ready {
+		t.Error("others wait for a turn after the response was sent")
 	}
 	if outer.status != http.StatusSwitchingProtocols {
 		t.Errorf("the outer writer saw the status %d", outer.status)
@@ -168,7 +176,7 @@ func TestHandshakeFails(t *testing.T) {
 			if c.opaque {
 				w = opaque{w}
 			}
-			conn, early, err := (&handshake{ResponseWriter: w}).switchProtocols([]byte(c.response))
+			conn, early, err := (&handshake{ResponseWriter: w, ready: func() {}}).switchProtocols([]byte(c.response))
 			if conn != nil || early != nil || !errors.Is(err, c.is) {
 				t.Errorf("got %v, %q, %v, want %v", conn, early, err, c.is)
 			}

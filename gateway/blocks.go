@@ -6,7 +6,6 @@ import (
 	"errors"
 	"math"
 	"math/bits"
-	"runtime"
 	"slices"
 	"sync"
 
@@ -28,12 +27,11 @@ const blockFetches = 4
 type blocks struct {
 	hub     *Hub
 	fetches chan struct{}
-	// writers bounds how many sessions write blocks to their sockets at a time.
-	// They always have something to write, and a new record that the others are
-	// to get would wait behind all of them for a processor.
-	writers chan struct{}
-	// sifters bounds likewise how many of them have filters look at blocks.
-	sifters chan struct{}
+	// writers are the turns of sessions to write blocks to their sockets: they
+	// always have something to write.
+	writers *turns
+	// sifters are those of sessions to have filters look at blocks.
+	sifters *turns
 
 	mu      sync.Mutex
 	shelves map[topicPartition]*shelf
@@ -60,9 +58,8 @@ type errand struct {
 }
 
 func newBlocks(h *Hub) *blocks {
-	half := max(1, runtime.GOMAXPROCS(0)/2)
 	return &blocks{
-		hub: h, fetches: make(chan struct{}, blockFetches), writers: make(chan struct{}, half), sifters: make(chan struct{}, half),
+		hub: h, fetches: make(chan struct{}, blockFetches), writers: newTurns(h, writersRest), sifters: newTurns(h, siftersRest),
 		shelves: make(map[topicPartition]*shelf),
 	}
 }

@@ -377,8 +377,8 @@ func (s *Session) sendBlock(f *follower) error {
 	}
 	piece := b.piece(t, offset, f.filter, s.gone())
 	writers := t.topic.hub.blocks.writers
-	writers <- struct{}{}
-	defer func() { <-writers }()
+	began, _ := writers.take(nil)
+	defer writers.end(began)
 	switch {
 	case f.alone():
 		g, buffer := s.gatherer()

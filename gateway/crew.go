@@ -19,6 +19,7 @@ const (
 // socket does not take at once is its session's own business, so nobody waits
 // for anybody.
 type crew struct {
+	hub   *Hub
 	state atomic.Int32
 	// pushing is the push method, bound once: to start it allocates nothing.
 	pushing func()
@@ -74,6 +75,7 @@ func (c *crew) wake() {
 // push goes through the crew until there is nothing new.
 func (c *crew) push() {
 	for {
+		live := false
 		// A few at a time, so that sessions can come and go meanwhile.
 		var some [64]*follower
 		for i := 0; ; i += len(some) {
@@ -84,6 +86,10 @@ func (c *crew) push() {
 			}
 			c.mu.Unlock()
 			for _, f := range some[:n] {
+				if !live && !f.behind.Load() {
+					live = true
+					c.hub.delivered()
+				}
 				f.session.push()
 			}
 			if n < len(some) {

@@ -64,10 +64,10 @@ type followers struct {
 	retire *time.Timer // runs while there is no follower
 }
 
-func (fs *followers) init() {
+func (fs *followers) init(h *Hub) {
 	fs.crews = make([]crew, runtime.GOMAXPROCS(0))
 	for i := range fs.crews {
-		fs.crews[i].pushing = fs.crews[i].push
+		fs.crews[i].hub, fs.crews[i].pushing = h, fs.crews[i].push
 	}
 }
 

@@ -52,9 +52,14 @@ func (c *HubConfig) encoded(records int) {
 // tails.
 type Hub struct {
 	cfg HubConfig
-	// now is the clock by which filters are measured.
+	// now is the clock by which work is measured.
 	now func() time.Duration
 
+	// arrivals are the turns of clients that connect.
+	arrivals *turns
+	// delivery is when a record last went to sessions that follow a tail, by the
+	// clock; 0 is never.
+	delivery atomic.Int64
 	// held is how many bytes all tails hold, and tails how many there are.
 	held       atomic.Int64
 	blocks     *blocks
@@ -72,7 +77,7 @@ type Hub struct {
 func NewHub(cfg HubConfig) *Hub {
 	born := time.Now()
 	h := &Hub{cfg: cfg, now: func() time.Duration { return time.Since(born) }, topics: make(map[string]*topic)}
-	h.blocks = newBlocks(h)
+	h.blocks, h.arrivals = newBlocks(h), newTurns(h, arrivalsRest)
 	return h
 }
 

@@ -72,12 +72,11 @@ func (s *blockSifted) sift(b *block, t *tail, p piece, filter Filter, done <-cha
 		return upto, slices.Clone(s.wanted)
 	}
 	h := t.topic.hub
-	select {
-	case h.blocks.sifters <- struct{}{}:
-		defer func() { <-h.blocks.sifters }()
-	case <-done:
+	turn, taken := h.blocks.sifters.take(done)
+	if !taken {
 		return upto, slices.Clone(s.wanted)
 	}
+	defer h.blocks.sifters.end(turn)
 	chain := t.encoding.Chain
 	for begin, work := h.now(), 0; !known(); {
 		r := within(b.records, p.entries[upto].offset, b.next)[0]

@@ -113,7 +113,7 @@ func TestSlowFilterOfABlock(t *testing.T) {
 	b, tl := aBlock(t, nil)
 	// As many as may look at blocks at a time, each with its own.
 	stuck := stuckFilter{make(chan struct{}), make(chan struct{})}
-	n := cap(tl.topic.hub.blocks.sifters)
+	n := cap(tl.topic.hub.blocks.sifters.places)
 	pieces := make(chan piece, n)
 	for i := range n {
 		go func() { pieces <- b.piece(tl, 0, &sieve{Filter: named{stuck, fmt.Sprint(i)}}, nil) }()

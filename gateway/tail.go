@@ -57,7 +57,7 @@ func newTail(t *topic, e *Encoding) *tail {
 	tl := &tail{topic: t, encoding: e, deflater: newDeflater(e.Deflate), next: offsetsOf(t.next)}
 	tl.first, tl.index = slices.Clone(tl.next), &index{start: slices.Clone(tl.next)}
 	tl.view.Store(new([]*segment))
-	tl.followers.init()
+	tl.followers.init(t.hub)
 	return tl
 }
 
