@@ -31,9 +31,6 @@ type handshake struct {
 	rw   *bufio.ReadWriter
 	// extensions replaces what the library says of compression.
 	extensions string
-	// ready is called when all that is left is to send the response, for which a
-	// client that reads nothing may make the server wait.
-	ready func()
 }
 
 // Hijack gives the library the session's connection.
@@ -64,7 +61,6 @@ func (h *handshake) switchProtocols(response []byte) (net.Conn, []byte, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("taking over the connection: %w", err)
 	}
-	h.ready()
 	if err := rw.Flush(); err != nil {
 		_ = conn.Close()
 		return nil, nil, fmt.Errorf("sending the upgrade response: %w", err)

@@ -119,18 +119,10 @@ func TestHandshakeGoesThroughAllWriters(t *testing.T) {
 	s.conn.deadline = time.Now()
 	s.header.Set("Server", "Caddy")
 	outer := &wrapper{ResponseWriter: &wrapper{ResponseWriter: s, t: t}, t: t}
-	ready := false
-	shake := &handshake{ResponseWriter: outer, extensions: "ours", ready: func() {
-		if ready = true; s.conn.sent.Len() > 0 {
-			t.Error("others wait for a turn while the response is sent")
-		}
-	}}
+	shake := &handshake{ResponseWriter: outer, extensions: "ours"}
 	conn, early, err := shake.switchProtocols([]byte(switching))
 	if err != nil || conn != s.conn || string(early) != "early" {
 		t.Fatalf("got %v, %q, %v", conn, early, err)
-	}
-	if !ready {
-		t.Error("others wait for a turn after the response was sent")
 	}
 	if outer.status != http.StatusSwitchingProtocols {
 		t.Errorf("the outer writer saw the status %d", outer.status)
@@ -176,7 +168,7 @@ func TestHandshakeFails(t *testing.T) {
 			if c.opaque {
 				w = opaque{w}
 			}
-			conn, early, err := (&handshake{ResponseWriter: w, ready: func() {}}).switchProtocols([]byte(c.response))
+			conn, early, err := (&handshake{ResponseWriter: w}).switchProtocols([]byte(c.response))
 			if conn != nil || early != nil || !errors.Is(err, c.is) {
 				t.Errorf("got %v, %q, %v, want %v", conn, early, err, c.is)
 			}
@@ -250,6 +242,25 @@ func TestUpgradeFails(t *testing.T) {
 		}
 		if n := h.sessions.Sessions(); n != 0 || !s.conn.closed {
 			t.Errorf("%d sessions are left, the connection is closed: %v", n, s.conn.closed)
+		}
+	})
+	t.Run("a client that does not wait for its turn", func(t *testing.T) {
+		h := newHandler(t)
+		for {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			_, err := h.sessions.Turn(ctx)
+			cancel()
+			if err != nil {
+				break // all are taken
+			}
+		}
+		r := upgradeRequest()
+		ctx, cancel := context.WithCancel(r.Context())
+		cancel()
+		err := h.ServeHTTP(newServer(), r.WithContext(ctx), nil)
+		var handlerErr caddyhttp.HandlerError
+		if !errors.As(err, &handlerErr) || handlerErr.StatusCode != statusClientGone {
+			t.Errorf("got %v", err)
 		}
 	})
 	t.Run("a server that does not give the connection away", func(t *testing.T) {

@@ -8,6 +8,7 @@
 package kafkaws
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -176,6 +177,10 @@ func (h *Handler) watchExit(ctx caddy.Context) error {
 	}))
 }
 
+// statusClientGone is what Caddy says of a client that did not wait for an answer, as
+// nginx does; it is no fault of the server's.
+const statusClientGone = 499
+
 // ServeHTTP admits a client and upgrades its connection; the session goes on
 // after it has returned.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
@@ -183,6 +188,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	var refused *refusal
 	if !errors.As(err, &refused) {
 		return err
+	}
+	if refused.status >= http.StatusInternalServerError && errors.Is(r.Context().Err(), context.Canceled) {
+		return caddyhttp.Error(statusClientGone, err)
 	}
 	return h.refuse(w, r, refused)
 }

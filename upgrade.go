@@ -116,43 +116,37 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
 	if err := h.checkOrigin(r); err != nil {
 		return err
 	}
-	asked, allowed, err := h.admit(r)
+	if err := h.sessions.Admits(); err != nil { // before anybody is asked
+		return refuseSession(err)
+	}
+	done, err := h.sessions.Turn(r.Context())
+	if err != nil {
+		return refuseSession(err)
+	}
+	asked, err := h.parse(r)
+	done()
 	if err != nil {
 		return err
+	}
+	allowed := h.policy.resolve(replacer(r))
+	if asked.group != "" && !allowed.mayJoin(asked.group) {
+		return refused(http.StatusForbidden, "`groups` of kafka_websocket allows it", "consumer group %q is not allowed", asked.group)
+	}
+	for _, topic := range asked.topics {
+		if !allowed.maySubscribe(topic) {
+			return refused(http.StatusForbidden, "`subscribe` of kafka_websocket allows it", "subscribing to topic %q is not allowed", topic)
+		}
+		name, ok := h.chains.outNames.Inward(topic)
+		if !ok {
+			return refused(http.StatusNotFound, "`transform out topic` of kafka_websocket gave its name to another", "topic %q does not exist", topic)
+		}
+		asked.kafka = append(asked.kafka, name)
 	}
 	session, err := h.open(r, asked, allowed)
 	if err != nil {
 		return err
 	}
 	return h.upgrade(w, r, asked, session)
-}
-
-// admit reads what the client asks for, and whether it may have that.
-func (h *Handler) admit(r *http.Request) (*request, *topicPolicy, error) {
-	done, err := h.sessions.Turn(r.Context())
-	if err != nil {
-		return nil, nil, refuseSession(err)
-	}
-	defer done()
-	asked, err := h.parse(r)
-	if err != nil {
-		return nil, nil, err
-	}
-	allowed := h.policy.resolve(replacer(r))
-	if asked.group != "" && !allowed.mayJoin(asked.group) {
-		return nil, nil, refused(http.StatusForbidden, "`groups` of kafka_websocket allows it", "consumer group %q is not allowed", asked.group)
-	}
-	for _, topic := range asked.topics {
-		if !allowed.maySubscribe(topic) {
-			return nil, nil, refused(http.StatusForbidden, "`subscribe` of kafka_websocket allows it", "subscribing to topic %q is not allowed", topic)
-		}
-		name, ok := h.chains.outNames.Inward(topic)
-		if !ok {
-			return nil, nil, refused(http.StatusNotFound, "`transform out topic` of kafka_websocket gave its name to another", "topic %q does not exist", topic)
-		}
-		asked.kafka = append(asked.kafka, name)
-	}
-	return asked, allowed, nil
 }
 
 // checkUpgrade checks what RFC 6455 §4.2.1 wants of the request.
@@ -317,9 +311,6 @@ func (h *Handler) choose(subprotocols []string) offered {
 func (h *Handler) open(r *http.Request, asked *request, allowed *topicPolicy) (*gateway.Session, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), lookupPatience)
 	defer cancel()
-	if err := h.sessions.Admits(); err != nil { // before anybody is asked
-		return nil, refuseSession(err)
-	}
 	if h.resolved.MissingTopics == missingReject {
 		for i, topic := range asked.kafka {
 			if err := h.sessions.source.Exists(ctx, topic); err != nil {
@@ -451,13 +442,7 @@ func (noOwnBuffers) Put(any) {}
 
 // upgrade switches the connection to WebSocket and starts the session.
 func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request, asked *request, session *gateway.Session) error {
-	done, err := h.sessions.Turn(r.Context())
-	if err != nil {
-		session.Abort()
-		return refuseSession(err)
-	}
-	defer done()
-	shake := &handshake{ResponseWriter: w, extensions: asked.extensions, ready: done}
+	shake := &handshake{ResponseWriter: w, extensions: asked.extensions}
 	shake.conn, shake.rw = session.Conn(shake.switchProtocols)
 	var problem *refusal
 	upgrader := websocket.Upgrader{

@@ -76,8 +76,8 @@
 // the generator can do.) The clients of resume that come back are a process of
 // their own, so that those whose latency is measured do not wait for them here,
 // and it runs when nothing else wants the processors, because clients are on other
-// machines; it counts into the generator's CPU. Kafka's Java is set as its own
-// scripts set it.
+// machines; it counts into the generator's CPU. The collector of
+// Kafka's Java is the one of its own scripts.
 //
 // A table shows medians over the rounds, their ranges, and the ratio of each
 // median to the floor's; what the product is to reach stands beside it, met or

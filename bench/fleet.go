@@ -141,7 +141,7 @@ func (f *fleet) awaitSome(ctx context.Context, want int64) error {
 			got = append(got, c.received.Load())
 		}
 		slices.Sort(got)
-		return got[len(got)-1-len(got)/10], nil
+		return got[len(got)-max(1, len(got)/10)], nil
 	})
 }
 

@@ -28,7 +28,8 @@ type blocks struct {
 	hub     *Hub
 	fetches chan struct{}
 	// writers are the turns of sessions to write blocks to their sockets: they
-	// always have something to write.
+	// always have something to write. Over TLS, where nobody can write without
+	// waiting, that is to copy what is written then.
 	writers *turns
 	// sifters are those of sessions to have filters look at blocks.
 	sifters *turns

@@ -86,7 +86,7 @@ func (c *crew) push() {
 			}
 			c.mu.Unlock()
 			for _, f := range some[:n] {
-				if !live && !f.behind.Load() {
+				if !live && !f.behind.Load() && f.session.flusher.Load() != flushHeld {
 					live = true
 					c.hub.delivered()
 				}

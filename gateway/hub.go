@@ -57,8 +57,8 @@ type Hub struct {
 
 	// arrivals are the turns of clients that connect.
 	arrivals *turns
-	// delivery is when a record last went to sessions that follow a tail, by the
-	// clock; 0 is never.
+	// delivery is when sessions that follow a tail were last woken up, by the clock;
+	// 0 is never.
 	delivery atomic.Int64
 	// held is how many bytes all tails hold, and tails how many there are.
 	held       atomic.Int64

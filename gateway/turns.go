@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -13,25 +12,22 @@ const (
 	// restAfter is for how long work that can wait is done before it rests.
 	restAfter = time.Millisecond
 	// writersRest, siftersRest and arrivalsRest are for how many times as long as it
-	// was done it then rests. What a handshake takes in front of the gateway, about as
-	// much again, takes no turns.
+	// was done it then rests. Clients that connect take more time before and behind
+	// their turn than in it.
 	writersRest, siftersRest, arrivalsRest = 1, 1, 3
-	// longestRest bounds that: what took long has waited for something.
+	// longestRest bounds that.
 	longestRest = 100 * time.Millisecond
-	// recently is for how long after a record went to sessions that follow a tail
-	// another is expected.
+	// recently is for how long after a tail's sessions were woken up for a record
+	// another one is expected.
 	recently = time.Second
-	// turnLimit is how long a client that connects keeps its turn. Only what is not
-	// the gateway's own, such as a handler in front of it, takes that long.
-	turnLimit = time.Second
 )
 
-// turns has work that can wait take turns. When many clients come back at once there
-// is more of it than the processors can do, and were it done as it comes, each new
-// record would wait behind it, in the gateway, in Kafka and with the clients.
+// turns has work of one kind, which can wait, take turns. When many clients come back
+// at once there is more of it than the processors can do, and were it done as it comes,
+// each new record would wait behind it, in the gateway, in Kafka and with the clients.
 //
 // No more of it is done at a time than half of the processors do, and as long as
-// others get records, it rests in between.
+// others get records, it rests in between. Nothing may be waited for in a turn.
 type turns struct {
 	hub    *Hub
 	rest   int // how many times as long as the work
@@ -68,27 +64,22 @@ func (t *turns) end(began time.Duration) {
 
 func (t *turns) leave() { <-t.places }
 
-// Turn waits for a client's turn to be served with what its handshake takes beside
-// waiting: see turns. It fails when ctx is done before. Whoever has it calls done when
-// that is over, and before anything that could take long; further calls do nothing.
+// Turn waits for the turn of a client that connects, which done ends: as many as come
+// at once are let in one after the other. It fails when ctx is done before. Nothing may
+// be waited for in a turn.
 func (p *Pool) Turn(ctx context.Context) (done func(), err error) {
 	arrivals := p.cfg.Hub.arrivals
 	began, taken := arrivals.take(ctx.Done())
 	if !taken {
 		return nil, fmt.Errorf("waiting for a turn to connect: %w", ctx.Err())
 	}
-	end := sync.OnceFunc(func() { arrivals.end(began) })
-	limit := time.AfterFunc(turnLimit, end)
-	return func() {
-		limit.Stop()
-		end()
-	}, nil
+	return func() { arrivals.end(began) }, nil
 }
 
-// delivered notes that a record goes to sessions that follow a tail.
+// delivered notes that sessions that follow a tail are woken up.
 func (h *Hub) delivered() { h.delivery.Store(int64(h.now())) }
 
-// delivers reports whether one did of late.
+// delivers reports whether any were of late.
 func (h *Hub) delivers(now time.Duration) bool {
 	last := h.delivery.Load()
 	return last != 0 && now-time.Duration(last) < recently

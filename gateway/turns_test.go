@@ -17,12 +17,12 @@ func TestTurnsRest(t *testing.T) {
 		ago     time.Duration // how long before the end of it a record went out
 		waiting time.Duration
 	}{
-		"nobody gets records":      {1, work, never, 0},
-		"somebody does":            {1, work, time.Millisecond, work},
-		"and the work can wait":    {3, work, time.Millisecond, 3 * work},
-		"somebody did":             {1, work, recently, 0},
-		"too little for a rest":    {1, restAfter / 2, 0, 0},
-		"what waited for a broker": {3, time.Second, time.Millisecond, longestRest},
+		"nobody gets records":   {1, work, never, 0},
+		"somebody does":         {1, work, time.Millisecond, work},
+		"and the work can wait": {3, work, time.Millisecond, 3 * work},
+		"somebody did":          {1, work, recently, 0},
+		"too little for a rest": {1, restAfter / 2, 0, 0},
+		"what took long":        {3, time.Second, time.Millisecond, longestRest},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -62,27 +62,15 @@ func TestTurnsToConnect(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), turnLimit/2)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		if _, err := p.Turn(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("while all turns are taken: %v", err)
 		}
 		done()
-		done()
 		if n := len(h.arrivals.places); n != all-1 {
 			t.Errorf("%d turns are taken after one of %d has ended", n, all)
 		}
-		// Whoever is held up by something else holds up nobody for long.
-		time.Sleep(turnLimit)
-		synctest.Wait()
-		if n := len(h.arrivals.places); n != 0 {
-			t.Errorf("%d turns are still taken", n)
-		}
-		done() // late
-		if _, err := p.Turn(t.Context()); err != nil {
-			t.Error(err)
-		}
-		time.Sleep(turnLimit)
 	})
 }
 

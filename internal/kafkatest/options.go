@@ -52,8 +52,8 @@ func HeapMiB(n int) Option {
 	return func(s *settings) { s.heapMiB = n }
 }
 
-// Lasting runs the broker's Java as Kafka's own scripts do, whose collector pauses for
-// shorter times: for measurements. Otherwise it starts quickly and takes little.
+// Lasting runs the broker's Java with the collector of Kafka's own scripts, which pauses
+// for shorter times: for measurements. Otherwise it starts quickly and takes little.
 func Lasting() Option {
 	return func(s *settings) { s.jvm = lastingJVM }
 }

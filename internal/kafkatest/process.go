@@ -21,7 +21,7 @@ var (
 	// briefJVM is for a short life on a busy machine: one collector thread and the
 	// quick compiler only.
 	briefJVM = []string{"-Xss512k", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"}
-	// lastingJVM is what Kafka's own scripts run brokers with.
+	// lastingJVM has the collector of Kafka's own scripts.
 	lastingJVM = []string{"-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:InitiatingHeapOccupancyPercent=35", "-XX:+ExplicitGCInvokesConcurrent"}
 )
 
