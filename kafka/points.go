@@ -55,10 +55,9 @@ func (s *source) points(ctx context.Context, t *topicInfo, at record.Point) (map
 
 // look is one kind of offset of all partitions of a topic, which is being looked up.
 type look struct {
-	topic string
-	done  chan struct{} // closed when everything below is known
-	all   map[int32]int64
-	err   error
+	done chan struct{} // closed when everything below is known
+	all  map[int32]int64
+	err  error
 }
 
 // lookKey tells which look-ups ask for the same.
@@ -74,7 +73,7 @@ func (s *source) askAll(ctx context.Context, t *topicInfo, time int64) (map[int3
 	s.looksMu.Lock()
 	l := s.looks[key]
 	if l == nil {
-		l = &look{topic: t.name, done: make(chan struct{}), all: make(map[int32]int64, len(t.partitions))}
+		l = &look{done: make(chan struct{}), all: make(map[int32]int64, len(t.partitions))}
 		s.looks[key] = l
 		s.looksMu.Unlock()
 		s.lookUp(key, l)
@@ -105,7 +104,7 @@ func (s *source) lookUp(key lookKey, l *look) {
 		mu.Lock()
 		defer mu.Unlock()
 		l.all[partition] = f.offset
-		l.err = errors.Join(l.err, refusal(l.topic, err))
+		l.err = errors.Join(l.err, refusal(key.topic.name, err))
 		if left--; left == 0 {
 			close(l.done)
 		}
@@ -113,7 +112,7 @@ func (s *source) lookUp(key lookKey, l *look) {
 	byLeader := map[int32][]*offsetQuery{}
 	for _, p := range key.topic.partitions {
 		byLeader[p.leader] = append(byLeader[p.leader], &offsetQuery{
-			topic: l.topic, partition: p.id, time: key.time, committed: s.committed && key.time != sarama.OffsetOldest,
+			topic: key.topic.name, partition: p.id, time: key.time, committed: s.committed && key.time != sarama.OffsetOldest,
 			taken: taken,
 			done:  func(f found, err error) { answered(p.id, f, err) },
 		})
