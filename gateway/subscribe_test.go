@@ -300,16 +300,24 @@ func (h holdingTalk) Tell(dst []byte, e Event) []byte {
 	return append(dst, "begun"...)
 }
 
+// newHoldingRig makes a rig whose clients' subscriptions to t are not carried out
+// before release is called, which the end of the test does too.
+func newHoldingRig(t *testing.T) (r *rig, talk holdingTalk, release func()) {
+	t.Helper()
+	r = newRig(t, nil)
+	talk = holdingTalk{make(chan *Session, 1), new(atomic.Int64), new(atomic.Int64), make(chan struct{})}
+	release = sync.OnceFunc(func() { close(talk.gate) })
+	t.Cleanup(release)
+	r.talk = talk
+	r.source.fed["t"] = map[int32][]record.Record{0: nil}
+	return r, talk, release
+}
+
 // TestSubscriptionsWait: what a client asks for is not begun with while what it asked
 // for before is not carried out, and the client is not read from when that is much.
 func TestSubscriptionsWait(t *testing.T) {
 	const asked = 90
-	r := newRig(t, nil)
-	talk := holdingTalk{make(chan *Session, 1), new(atomic.Int64), new(atomic.Int64), make(chan struct{})}
-	release := sync.OnceFunc(func() { close(talk.gate) })
-	t.Cleanup(release)
-	r.talk = talk
-	r.source.fed["t"] = map[int32][]record.Record{0: nil}
+	r, talk, release := newHoldingRig(t)
 	ws := r.dial()
 	for i := range asked {
 		if err := ws.WriteMessage(websocket.TextMessage, []byte(strconv.Itoa(i+1))); err != nil {
@@ -353,12 +361,7 @@ func TestSubscriptionsWait(t *testing.T) {
 
 // TestSubscriptionsWaitInVain: a session ends while its client is not read from.
 func TestSubscriptionsWaitInVain(t *testing.T) {
-	r := newRig(t, nil)
-	talk := holdingTalk{make(chan *Session, 1), new(atomic.Int64), new(atomic.Int64), make(chan struct{})}
-	release := sync.OnceFunc(func() { close(talk.gate) })
-	t.Cleanup(release)
-	r.talk = talk
-	r.source.fed["t"] = map[int32][]record.Record{0: nil}
+	r, talk, _ := newHoldingRig(t)
 	ws := r.dial()
 	for i := range 2 * maxAsked {
 		if err := ws.WriteMessage(websocket.TextMessage, []byte(strconv.Itoa(i+1))); err != nil {
